@@ -8,6 +8,7 @@ import argparse
 import functools
 import hashlib
 import http.server
+import json
 import os
 import re
 import subprocess
@@ -121,13 +122,13 @@ def run_chapter(number: str) -> None:
     run(PYTHON, "-m", "ruff", "format", "--quiet", path)
     os.environ |= KERNEL
     notebook = nbformat.read(path, 4)
-    NotebookClient(
-        notebook, timeout=300, record_timing=False, resources={"metadata": {"path": CHAPTERS}}
-    ).execute()
+    options = {"timeout": 300, "record_timing": False, "coalesce_streams": True}
+    NotebookClient(notebook, **options, resources={"metadata": {"path": CHAPTERS}}).execute()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
+    notebook.metadata["sealed"] = seal(notebook)
     for cell in notebook.cells:
         cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")}
     draft = path.with_suffix(".draft")
@@ -135,22 +136,27 @@ def run_chapter(number: str) -> None:
     draft.replace(path)
 
 
+def seal(notebook) -> str:
+    """A digest of the code and its outputs, by which the tests see what was changed after the run.
+
+    The first cell is left out: it puts out nothing, and `address` may change it.
+    """
+    code = [[c.source, c.outputs] for c in notebook.cells if c.cell_type == "code"][1:]
+    return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()
+
+
 def address(root: Path = ROOT) -> None:
     """Write the address of the repository, which stands in _config.yml, wherever it is needed."""
-    pattern = re.compile(r"github\.com/([\w.-]+)/([\w.-]+)")
-    new = pattern.search((root / "_config.yml").read_text("utf-8"))
-    old = pattern.search((root / "README.md").read_text("utf-8"))
-    if new.groups() == old.groups():
+    name = re.compile(r"github(?:\.com)?/([\w.-]+)/([\w.-]+)")  # also as in Colab's links
+    new = name.search((root / "_config.yml").read_text("utf-8")).groups()
+    old = name.search((root / "README.md").read_text("utf-8")).groups()
+    if new == old:
         return
-    for path in [
-        root / "README.md",
-        root / "_config.yml",
-        *root.glob("[bc]*/*.md"),
-        *root.glob("chapters/*.ipynb"),
-    ]:
+    patterns = "_config.yml", "*.md", "book/*.md", "chapters/*.ipynb"
+    for path in (path for pattern in patterns for path in root.glob(pattern)):
         text = path.read_text("utf-8")
         for form in ("{}/{}", "{}.github.io/{}"):
-            text = text.replace(form.format(*old.groups()), form.format(*new.groups()))
+            text = text.replace(form.format(*old), form.format(*new))
         path.write_text(text, "utf-8", newline="\n")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -27,14 +27,13 @@ def draw_weights(
             f"weights of shape {tuple(weights.shape)} need as many labels: "
             f"there are {len(queries)} queries and {len(keys)} keys"
         )
-    numbers = weights.detach().float()
+    numbers = weights.detach().float().numpy()
     ax.imshow(numbers, cmap=SHADES, vmin=0, vmax=1)
     ax.set_xticks(range(len(keys)), keys, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(queries)), queries)
     ax.set(xlabel="key", ylabel="query")
     if digits is not None:
-        for row, column in torch.cartesian_prod(*map(torch.arange, numbers.shape)).tolist():
-            number = numbers[row, column].item()
+        for (row, column), number in np.ndenumerate(numbers):
             colour = "white" if number > 0.6 else "black"
             ax.text(column, row, f"{number:.{digits}f}", ha="center", va="center", color=colour)
     return ax
@@ -54,7 +53,7 @@ def draw_product(ax: Axes, *matrices: tuple[str, int, int], symbols: Sequence[st
         box = ax.pcolormesh(
             [x + j for j in range(columns + 1)],
             [rows / 2 - j for j in range(rows + 1)],
-            torch.full((rows, columns), 0.25),
+            np.full((rows, columns), 0.25),
             cmap=SHADES, vmin=0, vmax=1, edgecolors="white", linewidth=1,
         )  # fmt: skip
         box.set_gid(name)
