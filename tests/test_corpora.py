@@ -95,6 +95,13 @@ def test_a_failure_while_writing_leaves_nothing_behind(index, monkeypatch):
     assert list(cached("toy-1.0").iterdir()) == []
 
 
+def test_data_of_the_course_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert corpora.data_path("README.md").read_text("utf-8").startswith("# ")
+    with pytest.raises(FileNotFoundError, match="no-such.json is not there: .* clone the repo"):
+        corpora.data_path("no-such.json")
+
+
 def test_the_pins():
     assert corpora.MINILM.sha256.startswith("b9a0018dff09")
     assert all(len(archive.sha256) == 64 for archive in corpora.ARCHIVES)

@@ -35,8 +35,8 @@ def test_weights_stand_in_their_rows_and_columns(ax):
 
 
 def test_numbers_can_be_read_on_their_shade(ax):
-    draw_weights(ax, torch.tensor([[0.0, 0.5, 0.7, 1.0]]), ["q"], list("wxyz"))
-    for text, shade in zip(ax.texts, (0.0, 0.5, 0.7, 1.0), strict=True):
+    draw_weights(ax, torch.tensor([[0.0, 0.5, 0.7, 0.75]]), ["q"], list("wxyz"))
+    for text, shade in zip(ax.texts, (0.0, 0.5, 0.7, 0.75), strict=True):
         r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
                    for c in matplotlib.colormaps["Blues"](shade)[:3])  # fmt: skip
         luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b

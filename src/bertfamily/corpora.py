@@ -34,6 +34,17 @@ MINILM = Archive(
 ARCHIVES = (MINILM,)
 
 
+def data_path(name: str) -> Path:
+    """The path of a file in the course's own data/ folder, wherever the notebook runs."""
+    path = Path(__file__).parents[2] / "data" / name
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is not there: data/ comes with the course's repository and not with the "
+            "package alone; clone the repository and install it by pip install --editable"
+        )
+    return path
+
+
 def carried(archive: Archive) -> Path:
     """The folder of the files that `archive` carries: downloaded once, checked at every use.
 

@@ -34,7 +34,7 @@ def draw_weights(
     ax.set(xlabel="key", ylabel="query")
     if digits is not None:
         for (row, column), number in np.ndenumerate(numbers):
-            colour = "white" if number > 0.6 else "black"
+            colour = "white" if number > 0.71 else "black"
             ax.text(column, row, f"{number:.{digits}f}", ha="center", va="center", color=colour)
     return ax
 
