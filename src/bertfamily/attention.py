@@ -41,7 +41,7 @@ def attention(
     keep: Bool[Tensor, "*#batch #q #k"] | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "*batch q v"]:
-    """softmax(Q Kᵀ / √d) V, by PyTorch's fused kernel, which never stores the weights.
+    """softmax(Q Kᵀ / √d) V, by PyTorch's fused kernel, which, where it applies, stores no weights.
 
     Equal to `attention_weights(query, key, keep) @ value` up to rounding. `dropout` is the share of
     weights set to 0 at random, while the rest grow by 1 / (1 - dropout); pass 0 outside training.
@@ -76,11 +76,11 @@ class Attended(NamedTuple):
 
 
 class MultiHeadAttention(nn.Module):
-    """MultiHead(Q, K, V) = Concat(head₁, …, head_h) Wᴼ, head_i = Attention(Q W_i, K W_i, V W_i).
+    """MultiHead(X) = Concat(head₁, …, head_h) Wᴼ, with head_i = Attention(Q_i, K_i, V_i).
 
-    Vaswani et al., section 3.2.2. The maps of all heads stand side by side in one matrix, so more
-    heads cost no more parameters; `query_key_value` holds those of Q, K and V, in this order.
-    `dropout` acts on the weights, in training.
+    Vaswani et al., section 3.2.2. Q_i is part i of the queries X W + b, and so on; unlike the
+    paper's, each map has a bias, as in BERT. `query_key_value` holds the maps of Q, K and V side
+    by side, so more heads cost no more parameters. `dropout` acts on the weights, in training.
     """
 
     def __init__(self, hidden: int, heads: int, dropout: float = 0.0):

@@ -1,0 +1,313 @@
+"""The built site: links, claims and weight from its files; what a reader meets in a real browser.
+
+The site is built here from the stored notebooks and served on this machine; every request to
+another host is stopped and counts as an error. Without Chromium the browser's tests are skipped.
+"""
+
+import functools
+import http.server
+import re
+import shutil
+import threading
+from collections import namedtuple
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+import yaml
+from axe_playwright_python.base import AXE_SCRIPT
+from bs4 import BeautifulSoup
+from playwright.sync_api import sync_playwright
+
+import tasks
+
+ROOT = Path(__file__).parents[1]
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
+FILES = [TOC["root"]] + [item["file"] for part in TOC["parts"] for item in part["chapters"]]
+CHAPTERS = [name for name in FILES if (ROOT / f"{name}.ipynb").exists()]
+PAGES = [f"{name}.html" for name in [*FILES, "search", "genindex", "py-modindex"]]
+# What we write by hand or make ourselves is looked at in every mode, the rest in one.
+THOROUGH = [f"{name}.html" for name in ["book/intro", "book/claims", "book/api", *CHAPTERS]]
+HEAVY = 1_500_000  # bytes, uncompressed, of a chapter's page with all that it loads
+
+CHROMIUM = list(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])))
+FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync""".split()
+
+Opened = namedtuple("Opened", "name page problems weights")
+
+
+@pytest.fixture(scope="session")
+def site():
+    return tasks.build()
+
+
+@functools.cache
+def soup(path):
+    return BeautifulSoup(path.read_text("utf-8"), "html.parser")
+
+
+# --- the files
+
+
+def test_no_internal_link_is_dead(site):
+    pages = [p for p in site.rglob("*.html") if "_static" not in p.parts]
+    assert {site / name for name in PAGES} <= set(pages)
+    dead = []
+    for page in pages:
+        for tag in soup(page).find_all(["a", "link", "img", "script", "source", "iframe"]):
+            target = tag.get("href") or tag.get("src")
+            url = urlsplit(target or "")
+            if not target or url.scheme or url.netloc:
+                continue
+            path = (page.parent / unquote(url.path)).resolve() if url.path else page
+            if path.is_dir():
+                path /= "index.html"
+            if not path.is_file():
+                dead.append(f"{page.relative_to(site)}: {target}")
+            elif url.fragment and path.suffix == ".html":
+                if not soup(path).find(id=unquote(url.fragment)):
+                    dead.append(f"{page.relative_to(site)}: {target} (no such place)")
+    assert dead == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_images_say_what_they_show(site, name):
+    for image in soup(site / name).select("article img"):
+        alt = image.get("alt", "").strip()
+        named = re.search(r"\.(png|svg|jpe?g|gif)$", alt)
+        assert alt and not named, f"alt={alt!r} of {str(image)[:300]}"
+
+
+def test_the_ledger_lists_every_claim_and_leads_to_it(site):
+    ledger = soup(site / "book/claims.html")
+    found = [
+        (link.get_text(), "[the control fails, as it must]" in item.get_text(), link["href"])
+        for item in ledger.select("ul.claims > li")
+        for link in item.select("a")
+    ]
+    stored = []
+    for name in CHAPTERS:
+        for cell in nbformat.read(ROOT / f"{name}.ipynb", 4).cells:
+            for output in cell.get("outputs", []):
+                for line in output.get("text", "").splitlines():
+                    if line.startswith("✓ "):
+                        text, control, _ = line[2:].partition(" [the control fails, as it must]")
+                        stored.append((text, bool(control), name))
+    assert len(stored) >= len(CHAPTERS) > 0
+    assert [entry[:2] for entry in found] == [entry[:2] for entry in stored]
+    for (text, _, href), (_, _, name) in zip(found, stored, strict=True):
+        path, fragment = href.split("#")
+        assert (site / "book" / path).resolve() == site / f"{name}.html"
+        place = soup(site / f"{name}.html").find(id=fragment)
+        assert place.get_text().startswith(f"✓ {text}"), f"{href} leads to {place}"
+    controlled = sum(entry[1] for entry in stored)
+    assert f"{len(stored)} claims, {controlled} of them" in ledger.article.get_text()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_launch_buttons_lead_to_the_notebook(site, name):
+    repository = CONFIG["repository"]
+    owner = urlsplit(repository["url"]).path
+    links = {a.get("href") for a in soup(site / f"{name}.html").find_all("a")}
+    branch = repository["branch"]
+    assert f"https://colab.research.google.com/github{owner}/blob/{branch}/{name}.ipynb" in links
+    assert f"https://mybinder.org/v2/gh{owner}/{branch}?urlpath=lab/tree/{name}.ipynb" in links
+
+
+# --- the browser
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    handler = functools.partial(Quiet, directory=site)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM[0], args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def visit(browser, address):
+    """Open a page of the site; what goes wrong and what weighs how much is written down."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, color_scheme="light", reduced_motion="reduce"
+    )
+
+    def visit(name, address=address):
+        page, problems, requests = context.new_page(), [], []
+
+        def route(route):
+            if route.request.url.startswith(address):
+                route.continue_()
+            else:
+                problems.append(f"asks for {route.request.url}")
+                route.abort()
+
+        page.route(re.compile("^(?!file:|data:)"), route)
+        page.on("requestfinished", lambda r: requests.append(r))
+        page.on("response", lambda r: problems.append(r.url) if r.status >= 400 else None)
+        page.on("requestfailed", lambda r: problems.append(f"failed: {r.url}"))
+        page.on("pageerror", lambda e: problems.append(str(e)))
+        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        page.goto(f"{address}/{name}", wait_until="networkidle")
+        weights = {request.url: len(request.response().body()) for request in requests}
+        return Opened(name, page, problems, weights)
+
+    yield visit
+    context.close()
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def opened(request, visit):
+    """Each page, opened once for the tests that ask something of every page."""
+    opened = visit(request.param)
+    yield opened._replace(problems=list(opened.problems))  # axe has requests of its own, later
+    opened.page.close()
+
+
+def show(page, scheme, width):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    # The theme's script looks at a new width after 300 ms, and some colours fade.
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 350)))")
+
+
+def is_dark(page):
+    """Light letters on a dark ground; anything but that or its opposite cannot be read."""
+    style = page.evaluate("(s => [s.backgroundColor, s.color])(getComputedStyle(document.body))")
+    ground, letters = ([int(n) for n in re.findall(r"\d+", color)[:3]] for color in style)
+    assert max(ground) < 60 and min(letters) > 180 or min(ground) > 200 and max(letters) < 100
+    return max(ground) < 60
+
+
+def test_opens_without_an_error(opened):
+    assert opened.problems == []
+    assert opened.page.locator("main").inner_text().strip()
+
+
+def test_formulas_are_drawn(opened):
+    formulas = opened.page.locator(".math").all()
+    assert formulas or opened.name.removesuffix(".html") not in CHAPTERS
+    for formula in formulas:
+        drawn = formula.locator("mjx-container")
+        assert drawn.count(), formula.inner_text()
+        assert min(drawn.first.bounding_box()[side] for side in ("width", "height")) > 4
+        assert formula.locator("mjx-assistive-mml math").count() >= 1
+        assert formula.locator("mjx-merror").count() == 0
+        assert not re.search(r"\\[a-zA-Z(\[]", formula.inner_text())  # no TeX is left
+
+
+def test_a_chapter_is_light(opened):
+    if opened.name.removesuffix(".html") in CHAPTERS:
+        heaviest = sorted(((size, url) for url, size in opened.weights.items()), reverse=True)[:6]
+        total = sum(opened.weights.values())
+        assert total > 500_000  # the styles, MathJax and the text are counted
+        assert total < HEAVY, f"{total:,} bytes; the heaviest: {heaviest}"
+
+
+def test_has_no_axe_violation(opened):
+    modes = [("light", 1280), ("dark", 1280), ("dark", 390), ("light", 390)]
+    for frame in opened.page.frames:  # from the page's own, axe asks those in the viewers
+        frame.evaluate(AXE_SCRIPT)
+    for mode in modes if opened.name in THOROUGH else modes[:1]:
+        show(opened.page, *mode)
+        result = opened.page.evaluate("axe.run({resultTypes: ['violations']})")
+        assert result["passes"]
+        assert [
+            f"{mode} {found['id']}: {node['html'][:200]} {node['failureSummary']}"
+            for found in result["violations"]
+            for node in found["nodes"]
+        ] == []
+
+
+def test_fits_a_phone(opened):
+    show(opened.page, "light", 390)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_search_finds_softmax(visit):
+    told = [c for c in CHAPTERS if "softmax" in (ROOT / f"{c}.ipynb").read_text("utf-8")]
+    assert told
+    page = visit(f"{TOC['root']}.html").page
+    page.keyboard.press("Control+k")
+    page.locator("dialog[open] input[name=q]").fill("softmax")
+    page.keyboard.press("Enter")
+    for chapter in told:
+        page.locator(f"#search-results a[href*='{chapter}.html']").first.wait_for(timeout=10_000)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_viewers_work_by_keyboard(visit, chapter):
+    page = visit(f"{chapter}.html").page
+    viewers = page.locator("iframe[title^='Attention']").all()
+    assert viewers or "AttentionView(" not in page.content()
+    for viewer in viewers:
+        for _ in range(300):  # as a reader comes to it, by Tab alone
+            page.keyboard.press("Tab")
+            if viewer.evaluate("frame => frame === document.activeElement"):
+                break
+        said = viewer.content_frame.locator("[aria-live]")
+        heard = [said.inner_text()]
+        for key in ["ArrowDown", "ArrowRight", "ArrowUp", "ArrowLeft", "Tab", "ArrowDown"]:
+            page.keyboard.press(key)
+            heard.append(said.inner_text())
+        assert len(set(heard)) > 1 and "looks at" in heard[-1], heard
+
+
+# What the theme does is the same in every chapter, so one is enough.
+
+
+def test_dark_follows_the_system_and_the_button(visit):
+    page = visit(f"{CHAPTERS[0]}.html").page
+    assert not is_dark(page)
+    show(page, "dark", 1280)
+    assert is_dark(page)
+    show(page, "light", 1280)
+    seen = []
+    for _ in range(3):  # the button goes from automatic to light to dark
+        page.locator("button.theme-switch-button:visible").first.click()
+        page.wait_for_timeout(100)
+        seen.append(is_dark(page))
+    page.evaluate("localStorage.clear()")
+    assert sorted(seen) == [False, False, True]
+
+
+def test_reads_by_keyboard(visit):
+    page = visit(f"{CHAPTERS[0]}.html").page
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "Skip to main content"
+    page.wait_for_function("document.activeElement.getBoundingClientRect().y >= 0")  # slides in
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#main-content"
+    cell = page.locator("details.hide").first
+    assert not cell.locator("pre").first.is_visible()
+    cell.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert cell.locator("pre").first.is_visible()
+
+
+def test_works_from_the_disk(visit, site):
+    """As after a download: there is no server, and a script may not ask for a file."""
+    opened = visit(f"{CHAPTERS[0]}.html", address=site.as_uri())
+    opened.page.locator("mjx-container mjx-assistive-mml").first.wait_for(state="attached")
+    assert opened.problems == []
