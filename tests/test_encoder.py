@@ -1,0 +1,356 @@
+"""What must be true of the encoder and its heads; test_checkpoints holds them to `transformers`.
+
+By hand, by invariance, and by counting.
+"""
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from bertfamily.encoder import (
+    Albert,
+    Bert,
+    Config,
+    Distilbert,
+    Electra,
+    Embeddings,
+    Encoder,
+    FeedForward,
+    Layer,
+    Roberta,
+    encode_by_length,
+)
+from bertfamily.flavors import FLAVORS, count, without_pooler
+from bertfamily.heads import (
+    IGNORE_INDEX,
+    IN_ORDER,
+    IS_NEXT,
+    IS_RANDOM,
+    SWAPPED,
+    MaskedTokenModel,
+    PairModel,
+    PretrainingModel,
+    ReplacedTokenModel,
+    SequenceModel,
+    SpanModel,
+    TokenModel,
+)
+
+torch.set_num_threads(1)
+SMALL = {"vocab": 50, "hidden": 24, "layers": 3, "heads": 4, "inner": 36, "eps": 0.1}
+MEMBERS = {
+    "bert": Bert(**SMALL, positions=20),
+    "roberta": Roberta(**SMALL),
+    "distilbert": Distilbert(**SMALL, positions=20),
+    "albert": Albert(**SMALL, positions=20, embedding=16),
+    "electra": Electra(**SMALL, positions=20, embedding=16),
+}
+each_member = pytest.mark.parametrize("name", MEMBERS)
+
+
+def randomised(model, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(0.3 * torch.randn(p.shape, generator=generator))
+    return model.double().eval()
+
+
+def texts(batch=3, seq=11, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(5, 50, (batch, seq), generator=generator)
+
+
+# --- by hand ---
+
+
+def test_a_layer_is_post_norm_by_hand():
+    layer = randomised(Layer(MEMBERS["bert"]))
+    x = torch.randn(2, 5, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def norm(x, module):
+        deviation = x - x.mean(dim=-1, keepdim=True)
+        variance = deviation.pow(2).mean(dim=-1, keepdim=True)  # biased, and eps inside the root
+        return deviation / (variance + 0.1).sqrt() * module.weight + module.bias
+
+    y = norm(x + layer.attention(x).output, layer.attention_norm)
+    wide = y @ layer.feed_forward.widen.weight.T + layer.feed_forward.widen.bias
+    wide = wide * 0.5 * (1 + torch.erf(wide / 2**0.5))  # the exact gelu
+    narrow = wide @ layer.feed_forward.narrow.weight.T + layer.feed_forward.narrow.bias
+    assert_close(layer(x)[0], norm(y + narrow, layer.feed_forward_norm))
+
+
+def test_the_feed_forward_part_works_at_each_token_by_itself():
+    part = randomised(FeedForward(MEMBERS["bert"]))
+    x = torch.randn(1, 5, 24, dtype=torch.float64)
+    changed = x.clone()
+    changed[0, 2] += 1
+    same = (part(x) == part(changed)).all(dim=-1)[0]
+    assert same.tolist() == [True, True, False, True, True]
+
+
+def test_embeddings_are_a_sum_of_rows_by_hand():
+    tables = randomised(Embeddings(replace(MEMBERS["bert"], eps=1e-12)))
+    ids, segments = torch.tensor([[7, 9, 7]]), torch.tensor([[0, 0, 1]])
+    rows = tables.token.weight[[7, 9, 7]] + tables.position.weight[:3]
+    rows = rows + tables.segment.weight[[0, 0, 1]]
+    expected = torch.nn.functional.layer_norm(
+        rows, (24,), tables.norm.weight, tables.norm.bias, 1e-12
+    )
+    assert_close(tables(ids, segments)[0], expected)
+    assert_close(tables(ids), tables(ids, torch.zeros_like(ids)))
+
+
+def test_roberta_counts_positions_from_two_and_padding_stands_at_one():
+    tables = Embeddings(Roberta(vocab=10, hidden=4, heads=1, positions=12))
+    ids = torch.tensor([[0, 5, 6, 2, 1, 1]])
+    assert tables.positions_of(ids).tolist() == [[2, 3, 4, 5, 1, 1]]
+
+
+def test_label_numbers_are_those_of_the_checkpoints():
+    assert (IS_NEXT, IS_RANDOM, IN_ORDER, SWAPPED, IGNORE_INDEX) == (0, 1, 0, 1, -100)
+
+
+# --- by invariance ---
+
+
+@each_member
+def test_padding_changes_nothing(name):
+    config = MEMBERS[name]
+    encoder, ids = randomised(Encoder(config)), texts()
+    keep = torch.arange(11) < torch.tensor([[11], [6], [1]])
+    ids = ids.masked_fill(~keep, config.pad)
+    padded = encoder(ids, keep=keep, with_states=True)
+    for row, length in enumerate((11, 6, 1)):
+        alone = encoder(ids[row : row + 1, :length], with_states=True)
+        for i, (a, b) in enumerate(zip(alone.states, padded.states, strict=True)):
+            assert_close(a[0], b[row, :length], msg=f"padding reaches the real tokens in layer {i}")
+    without = encoder(ids).output
+    assert (without - padded.output)[1, :6].abs().max() > 1e-3, "the mask is not used"
+
+
+@each_member
+def test_weights_on_request_change_no_output(name):
+    encoder, ids = randomised(Encoder(MEMBERS[name])), texts()
+    asked = encoder(ids, with_states=True, with_weights=True)
+    plain = encoder(ids)
+    assert_close(asked.output, plain.output)
+    assert plain.states == plain.weights == ()
+    assert len(asked.states) == 4 and len(asked.weights) == 3
+    assert_close(asked.states[-1], asked.output, rtol=0, atol=0)
+    for weights in asked.weights:
+        assert_close(weights.sum(dim=-1), torch.ones(3, 4, 11, dtype=torch.float64))
+
+
+@each_member
+def test_dropout_acts_in_training_only(name):
+    config = replace(MEMBERS[name], dropout=0.5)
+    encoder, ids = randomised(Encoder(config)), texts()
+    assert_close(encoder(ids).output, encoder(ids).output, rtol=0, atol=0)
+    encoder.train()
+    assert not torch.equal(encoder(ids).output, encoder(ids).output)
+
+
+def test_both_dropouts_reach_every_layer():
+    for kind in ("dropout", "attention_dropout"):
+        config = Bert(**SMALL, dropout=0.0, attention_dropout=0.0)
+        encoder = randomised(Encoder(replace(config, **{kind: 0.5})))
+        for layer in encoder.layers:
+            x = torch.randn(1, 5, 24, dtype=torch.float64)
+            assert_close(layer.eval()(x)[0], layer(x)[0], rtol=0, atol=0)
+            assert not torch.equal(layer.train()(x)[0], layer(x)[0]), kind
+
+
+def test_shared_layers_are_one_layer():
+    assert len(Encoder(MEMBERS["albert"]).layers) == 1
+    encoder = randomised(Encoder(MEMBERS["albert"]))
+    calls = []
+    encoder.layers[0].register_forward_hook(lambda *_: calls.append(1))
+    encoder(texts())
+    assert len(calls) == 3
+
+
+@each_member
+def test_every_parameter_gets_a_gradient(name):
+    encoder = randomised(Encoder(MEMBERS[name]))
+    segments = (torch.arange(11) > 5).long().expand(3, -1)
+    output, pooled, *_ = encoder(texts(), segments if encoder.config.segments > 1 else None)
+    loss = output.sin().sum() + (0 if pooled is None else pooled.sum())
+    loss.backward()
+    for key, p in encoder.named_parameters():
+        assert p.grad is not None and (p.grad != 0).any(), f"{key} gets no gradient"
+
+
+def test_chosen_tokens_get_the_same_logits():
+    model, ids = randomised(MaskedTokenModel(MEMBERS["bert"])), texts()
+    chosen = torch.rand(ids.shape, generator=torch.Generator().manual_seed(0)) < 0.3
+    assert_close(model(ids, chosen=chosen), model(ids)[chosen])
+
+
+def test_the_decoder_is_the_token_table():
+    model, ids = randomised(MaskedTokenModel(MEMBERS["bert"])), texts()
+    with torch.no_grad():
+        before = model(ids)
+        model.encoder.embeddings.token.weight[49] = 0.0  # an id that the text has not
+        after = model(ids.clamp(max=48))
+    changed = (model.masked_token.bias[49] - after[..., 49]).abs().max()
+    assert changed < 1e-12 and not torch.equal(before[..., 49], after[..., 49])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_less_precision_gives_nearly_the_same(dtype):
+    encoder, ids = randomised(Encoder(MEMBERS["bert"])), texts()
+    exact = encoder(ids).output
+    rounded = encoder.to(dtype)(ids).output
+    assert rounded.dtype == dtype
+    error = (rounded.double() - exact).std() / exact.std()
+    assert error < (0.03 if dtype == torch.bfloat16 else 1e-5)
+
+
+@each_member
+@pytest.mark.parametrize("width", [1, 4, 100])
+def test_reading_by_length_changes_nothing(name, width):
+    config = MEMBERS[name]
+    encoder, ids = randomised(Encoder(config)), texts(batch=6)
+    keep = torch.arange(11) < torch.tensor([[3], [11], [1], [7], [3], [10]])
+    ids = ids.masked_fill(~keep, config.pad)
+    segments = (torch.arange(11) > 4).long().expand(6, -1) if config.segments > 1 else None
+    plain, fast = (
+        encoder(ids, segments, keep),
+        encode_by_length(encoder, ids, segments, keep, width),
+    )
+    assert_close(fast.output[keep], plain.output[keep])
+    assert (fast.output[~keep] == 0).all()
+    if config.pooled:
+        assert_close(fast.pooled, plain.pooled)
+    wanted = torch.linspace(-1, 1, plain.output[keep].numel()).view_as(plain.output[keep]).double()
+    body = [p for key, p in encoder.named_parameters() if not key.startswith("pooler")]
+    gradients = [torch.autograd.grad((o.output[keep] * wanted).sum(), body) for o in (plain, fast)]
+    for ours, theirs in zip(*gradients, strict=True):
+        assert_close(ours, theirs)
+
+
+def test_reading_by_length_needs_padding_on_the_right():
+    encoder = randomised(Encoder(MEMBERS["bert"]))
+    keep = torch.tensor([[False, True, True]])
+    with pytest.raises(ValueError, match="not padding on the right"):
+        encode_by_length(encoder, torch.ones(1, 3).long(), None, keep)
+
+
+def test_reading_by_length_reads_less():
+    encoder, seen = randomised(Encoder(MEMBERS["bert"])), []
+    encoder.embeddings.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].numel()))
+    keep = torch.arange(11) < torch.tensor([[2], [11], [3]])
+    encode_by_length(encoder, texts(), None, keep, width=4)
+    assert sorted(seen) == [2 * 3, 1 * 11]
+
+
+# --- sizes ---
+
+
+def test_512_tokens_fit_and_513_do_not():
+    encoder = Encoder(replace(Bert(**SMALL), layers=1)).eval()
+    assert encoder(torch.ones(1, 512).long()).output.shape == (1, 512, 24)
+    with pytest.raises(ValueError, match="a text of 513 tokens is too long: .* positions for 512"):
+        encoder(torch.ones(1, 513).long())
+    roberta = Encoder(replace(Roberta(**SMALL), layers=1)).eval()
+    assert roberta(torch.full((1, 512), 5)).output.shape == (1, 512, 24)
+    with pytest.raises(ValueError, match="a text of 513 tokens is too long: .* positions for 512"):
+        roberta(torch.full((1, 513), 5))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"heads": 5}, "hidden=768 is not a multiple of heads=5"),
+        ({"layers": 0}, "layers=0"),
+        ({"pad": 30_522}, "pad=30522 is not an id"),
+        ({"dropout": 1.5}, "dropout"),
+    ],
+    ids=str,
+)
+def test_sizes_that_cannot_be_are_named(change, message):
+    with pytest.raises(ValueError, match=message), torch.device("meta"):
+        Encoder(Bert(**change))
+
+
+def test_a_config_cannot_be_changed_behind_a_model():
+    with pytest.raises(FrozenInstanceError):
+        Bert().hidden = 3
+
+
+PUBLISHED = {
+    "bert-base-uncased": 109_482_240,
+    "bert-base-cased": 108_310_272,
+    "bert-base-multilingual-cased": 177_853_440,
+    "bert-large-uncased": 335_141_888,
+    "bert-large-cased": 333_579_264,
+    "roberta-base": 124_645_632,
+    "roberta-large": 355_359_744,
+    "distilroberta-base": 82_118_400,
+    "distilbert-base-uncased": 66_362_880,
+    "distilbert-base-cased": 65_190_912,
+    "albert-base-v2": 11_683_584,
+    "albert-large-v2": 17_683_968,
+    "albert-xlarge-v2": 58_724_864,
+    "albert-xxlarge-v2": 222_595_584,
+    "google/electra-small-discriminator": 13_483_008,
+    "google/electra-base-discriminator": 108_891_648,
+    "google/electra-large-discriminator": 334_092_288,
+    "SpanBERT/spanbert-large-cased": 333_579_264,
+    "huawei-noah/TinyBERT_General_4L_312D": 14_350_248,
+}
+HEADS = [
+    ("bert-base-uncased", PretrainingModel, (), 110_106_428),
+    ("bert-base-cased", PretrainingModel, (), 108_932_934),
+    ("bert-large-uncased", PretrainingModel, (), 336_226_108),
+    ("bert-large-cased", PretrainingModel, (), 334_661_958),
+    ("bert-base-uncased", MaskedTokenModel, (), 109_514_298),
+    ("bert-base-cased", MaskedTokenModel, (), 108_340_804),
+    ("bert-large-uncased", MaskedTokenModel, (), 335_174_458),
+    ("bert-base-uncased", PairModel, (), 109_483_778),
+    ("bert-base-uncased", SequenceModel, (2,), 109_483_778),
+    ("bert-large-uncased", SequenceModel, (2,), 335_143_938),
+    ("bert-base-uncased", SpanModel, (), 108_893_186),
+    ("bert-base-uncased", TokenModel, (9,), 108_898_569),
+    ("roberta-base", MaskedTokenModel, (), 124_697_433),
+    ("roberta-large", MaskedTokenModel, (), 355_412_057),
+    ("distilroberta-base", MaskedTokenModel, (), 82_170_201),
+    ("roberta-base", SequenceModel, (2,), 124_647_170),
+    ("albert-base-v2", MaskedTokenModel, (), 11_221_680),
+    ("albert-base-v2", PretrainingModel, (), 11_813_810),
+    ("google/electra-small-discriminator", ReplacedTokenModel, (), 13_549_057),
+    ("google/electra-base-discriminator", ReplacedTokenModel, (), 109_483_009),
+    ("google/electra-large-discriminator", ReplacedTokenModel, (), 335_142_913),
+    ("google/electra-small-generator", MaskedTokenModel, (), 13_546_682),
+    ("google/electra-base-generator", MaskedTokenModel, (), 33_740_602),
+    ("google/electra-large-generator", MaskedTokenModel, (), 51_295_290),
+    ("distilbert-base-uncased", MaskedTokenModel, (), 66_985_530),
+    ("distilbert-base-uncased", SequenceModel, (2,), 66_955_010),
+    ("distilbert-base-uncased", SpanModel, (), 66_364_418),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), PUBLISHED.items())
+def test_the_published_counts_of_bodies_come_out(name, expected):
+    assert count(FLAVORS[name]) == expected
+
+
+@pytest.mark.parametrize(("name", "model", "arguments", "expected"), HEADS, ids=str)
+def test_the_published_counts_of_models_come_out(name, model, arguments, expected):
+    assert count(FLAVORS[name], model, *arguments) == expected
+
+
+def test_bert_without_its_pooler():
+    assert count(without_pooler(Bert())) == 108_891_648
+    assert count(without_pooler(FLAVORS["roberta-base"])) == 124_055_040
+
+
+def test_a_variant_states_only_what_it_changes():
+    default = Config()
+    for member in (Bert(), Roberta(), Distilbert(), Albert(), Electra()):
+        stated = {k for k in type(member).__annotations__ if k in vars(type(member))}
+        changed = {k for k, v in vars(member).items() if v != getattr(default, k)}
+        assert {k for k in changed if k in stated} == changed
