@@ -118,7 +118,9 @@ def signature(app, what, name, obj, options, args, returned):
 
 
 def skip_member(app, what, name, obj, skip, options):
-    """Hide the attributes that `__init__` sets without a word."""
+    """Hide what comes from elsewhere, constants and attributes that nothing is said about."""
+    if getattr(obj, "imported", False) or (obj.type == "data" and not obj.docstring):
+        return True
     if obj.type == "attribute":
         obj.annotation = as_written(obj.annotation)
         return skip or not obj.annotation
