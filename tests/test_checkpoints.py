@@ -16,12 +16,17 @@ from bertfamily.checkpoints import load, read_config, save
 from bertfamily.corpora import MINILM, RXNFP, RXNMAPPER, carried
 from bertfamily.encoder import Config, Encoder
 from bertfamily.heads import (
+    IGNORE_INDEX,
     MaskedTokenModel,
     PairModel,
     PretrainingModel,
+    ReplacedTokenModel,
     SequenceModel,
     SpanModel,
     TokenModel,
+    replaced_loss,
+    span_loss,
+    token_loss,
 )
 
 torch.set_num_threads(1)
@@ -188,6 +193,44 @@ def test_the_gradient_of_every_parameter_agrees(case, tmp_path):
     expected_gradients = load(tmp_path / "gradients").state_dict()
     pairs = [(f"gradient of {k}", v, expected_gradients[k]) for k, v in ours.state_dict().items()]
     compare(pairs, 1e-9)
+
+
+def test_the_loss_agrees(case):
+    name, head, theirs, ours = case
+    if head == "Model":
+        pytest.skip("a body has no loss")
+    ids, segments, mask = batch(name)
+    generator = torch.Generator().manual_seed(2)
+
+    def draw(high, *shape):
+        return torch.randint(high, shape, generator=generator)
+
+    tokens = draw(50, *ids.shape).masked_fill(draw(3, *ids.shape) > 0, IGNORE_INDEX)
+    pairs, tags, classes = draw(2, 3), draw(5, *ids.shape), draw(5, 3)
+    start, end, replaced = draw(11, 3), draw(11, 3), draw(2, *ids.shape)
+    output, kind = ours(ids, segments, mask.bool()), type(ours)
+    if kind is MaskedTokenModel:
+        loss, labels = token_loss(output, tokens), {"labels": tokens}
+    elif kind is PretrainingModel:
+        loss = token_loss(output.tokens, tokens) + token_loss(output.pairs, pairs)
+        second = "sentence_order_label" if name.startswith("albert") else "next_sentence_label"
+        labels = {"labels": tokens, second: pairs}
+    elif kind is PairModel:
+        loss, labels = token_loss(output, pairs), {"labels": pairs}
+    elif kind is SequenceModel:
+        loss, labels = token_loss(output, classes), {"labels": classes}
+    elif kind is TokenModel:
+        loss, labels = token_loss(output, tags), {"labels": tags}
+    elif kind is SpanModel:
+        loss = span_loss(output, start, end)
+        labels = {"start_positions": start, "end_positions": end}
+    else:
+        loss = replaced_loss(output, replaced.bool(), mask.bool())
+        labels = {"labels": replaced}
+    call = {"input_ids": ids, "attention_mask": mask, **labels}
+    call |= {} if name.startswith("distilbert") else {"token_type_ids": segments}
+    tolerance = 1e-7 if kind is ReplacedTokenModel else 1e-10  # theirs takes float32 labels there
+    compare([("loss", loss, theirs(**call).loss)], tolerance)
 
 
 def test_what_we_save_transformers_loads(case, tmp_path):

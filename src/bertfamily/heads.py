@@ -179,3 +179,31 @@ class SpanModel(Model):
 
     def forward(self, ids: Ids, segments: Ids | None = None, keep: Keep | None = None) -> Span:
         return Span(*self.ends(self.encoder(ids, segments, keep).output).unbind(dim=-1))
+
+
+def token_loss(
+    logits: Float[Tensor, "*batch classes"], labels: Int[Tensor, "*batch"]
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy in nats over the labels that are not IGNORE_INDEX.
+
+    For masked tokens, tags, texts and pairs alike; BERT's pretraining loss is the sum of two.
+    """
+    return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORE_INDEX)
+
+
+def replaced_loss(
+    logits: Float[Tensor, "batch seq"],
+    replaced: Bool[Tensor, "batch seq"],
+    keep: Bool[Tensor, "batch seq"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean binary cross-entropy in nats over the real tokens (ELECTRA, section 2)."""
+    if keep is not None:
+        logits, replaced = logits[keep], replaced[keep]
+    return F.binary_cross_entropy_with_logits(logits, replaced.to(logits.dtype))
+
+
+def span_loss(
+    span: Span, start: Int[Tensor, " batch"], end: Int[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """Mean over start and end of the cross-entropy, in nats, of where the answer is."""
+    return (F.cross_entropy(span.start, start) + F.cross_entropy(span.end, end)) / 2
