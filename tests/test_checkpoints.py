@@ -263,8 +263,9 @@ REACTION = [*"CC(=O)O.OCC", ">>", *"CC(=O)OCC"]
 def test_minilm_equals_transformers_on_real_text():
     folder = carried(MINILM)
     sha256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-    ours = load(folder, sha256=sha256)
-    theirs = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    ours = load(folder, sha256=sha256).double()
+    theirs = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager")
+    theirs = theirs.double().eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     texts = ["If you don't stop at the sign, you will get a ticket.", "Another beautiful day"]
     inputs = tokenizer(texts, padding=True, return_tensors="pt")
@@ -273,10 +274,10 @@ def test_minilm_equals_transformers_on_real_text():
         seen = ours(ids, inputs["token_type_ids"], keep, with_states=True, with_weights=True)
         expected = theirs(**inputs, output_hidden_states=True, output_attentions=True)
     pairs = zip(seen.states, expected.hidden_states, strict=True)
-    compare([(f"state {i}", a[keep], b[keep]) for i, (a, b) in enumerate(pairs)], 1e-5)
+    compare([(f"state {i}", a[keep], b[keep]) for i, (a, b) in enumerate(pairs)], 1e-9)
     pairs = zip(seen.weights, expected.attentions, strict=True)
-    compare([(f"map of layer {i}", *p) for i, p in enumerate(pairs, 1)], 1e-5)
-    compare([("pooled", seen.pooled, expected.pooler_output)], 1e-5)
+    compare([(f"map of layer {i}", *p) for i, p in enumerate(pairs, 1)], 1e-9)
+    compare([("pooled", seen.pooled, expected.pooler_output)], 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -291,15 +292,15 @@ def test_reaction_models_equal_transformers(archive, model, theirs):
     folder = carried(archive)
     with pytest.raises(ValueError, match="is a pickled file.*allow_pickle=True"):
         load(folder)
-    ours = load(folder, model, allow_pickle=True)
-    theirs = theirs.from_pretrained(folder).eval()
+    ours = load(folder, model, allow_pickle=True).double()
+    theirs = theirs.from_pretrained(folder).double().eval()
     vocab = (folder / "vocab.txt").read_text("utf-8").splitlines()
     ids = torch.tensor([[vocab.index(token) for token in ["[CLS]", *REACTION, "[SEP]"]]])
     masked = ids.clone()
     masked[0, 5] = vocab.index("[MASK]")
     with torch.no_grad():
         pairs = zip(ours_as_list(ours(masked)), logits_of(theirs(masked)), strict=True)
-        compare([(f"logits {i}", *p) for i, p in enumerate(pairs)], 2e-4)
+        compare([(f"logits {i}", *p) for i, p in enumerate(pairs)], 1e-8)
         guess = ours_as_list(ours(masked))[0][0, 5].argmax()
     assert vocab[guess] == "O", "the models know what stands behind a double bond"
 
