@@ -468,11 +468,13 @@ def _fill(
             f"{', '.join(missing[:5])}"
             "; it was saved from another model, or in part. load(…, model=Encoder) takes the body"
         )
-    pooler = NAMES[member][0]["pooler"] + "."
+    # Published files often hold more heads than their config names; those are left where they are.
+    heads = {part for head in NAMES[member][2].values() for part in head.values()}
+    spare = tuple({NAMES[member][0]["pooler"], *heads})
     over = sorted(
         key
         for key in tensors.keys() - used - COPIES.keys()
-        if not COUNTERS.search(key) and not key.startswith(pooler)
+        if not COUNTERS.search(key) and not key.startswith(spare)
     )
     if strict and over:
         raise ValueError(
