@@ -229,7 +229,7 @@ def encode_by_length(
     ids: Int[Tensor, "batch seq"],
     segments: Int[Tensor, "batch seq"] | None,
     keep: Bool[Tensor, "batch seq"],
-    width: int = 16,
+    width: int = 40,
 ) -> Encoded:
     """`encoder(ids, segments, keep)`, without most of the work that goes into padding.
 
