@@ -21,10 +21,10 @@ HIDDEN, HEADS, THREADS, RUNS = 768, 12, 2, 15  # the sizes of BERT-base
 RECORD = Path(__file__).resolve().parents[1] / "data" / "runs" / "attention.json"
 
 
-def milliseconds(*calls) -> list[float]:
+def milliseconds(calls, runs) -> list[float]:
     """The median time of each call; the calls take turns, after one round to warm up."""
     times = [[] for _ in calls]
-    for _ in range(RUNS + 1):
+    for _ in range(runs + 1):
         for call, spent in zip(calls, times, strict=True):
             start = time.perf_counter()
             call()
@@ -42,7 +42,9 @@ def beside_torch() -> None:
         theirs = torch.nn.MultiheadAttention(HIDDEN, HEADS, batch_first=True).to(dtype).eval()
         for batch, seq in ((1, 16), (8, 128), (2, 512)):
             x = torch.randn(batch, seq, HIDDEN, dtype=dtype)
-            a, b = milliseconds(partial(ours, x), partial(theirs, x, x, x, need_weights=False))
+            a, b = milliseconds(
+                [partial(ours, x), partial(theirs, x, x, x, need_weights=False)], RUNS
+            )
             name = str(dtype).removeprefix("torch.")
             print(f"{name:>10}{batch:7}{seq:6}{a:10.2f}{b:10.2f}{b / a:12.2f}")
 
@@ -53,7 +55,8 @@ def by_length() -> dict:
     lengths, rows = [64, 128, 256, 512, 1024, 2048, 4096], []
     for seq in lengths:
         x = torch.randn(1, seq, HIDDEN)
-        rows.append(milliseconds(partial(layer, x), partial(layer, x, with_weights=True)))
+        calls = [partial(layer, x), partial(layer, x, with_weights=True)]
+        rows.append(milliseconds(calls, RUNS))
         print(f"length {seq:5}: fused {rows[-1][0]:8.2f} ms, formula {rows[-1][1]:8.2f} ms")
     settings = {
         "what": "forward of one MultiHeadAttention, batch 1, float32, median milliseconds",

@@ -5,29 +5,17 @@ are. Ragged batches hold texts of 8 to 128 tokens, which we read by length. Base
 """
 
 import itertools
-import statistics
-import time
 from functools import partial
 
 import torch
 import transformers
+from attention import milliseconds  # the script beside this one
 
 from bertfamily.encoder import Config, Encoder, encode_by_length
 from bertfamily.flavors import FLAVORS
 
 THREADS, BATCH, SEQ = 2, 16, 128
 SIZES = {"mini": ("google/bert_uncased_L-4_H-256_A-4", 9), "base": ("bert-base-uncased", 3)}
-
-
-def milliseconds(calls, runs) -> list[float]:
-    """The median time of each call; the calls take turns, after one round to warm up."""
-    times = [[] for _ in calls]
-    for _ in range(runs + 1):
-        for call, spent in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            spent.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(spent[1:]) for spent in times]
 
 
 def reference(config: Config, attention: str) -> torch.nn.Module:

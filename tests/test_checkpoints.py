@@ -385,7 +385,6 @@ def test_a_config_that_is_not_json_is_refused(saved):
         ({"hidden_act": "mish"}, ("unknown activation 'mish'", "gelu_new")),
         ({"position_embedding_type": "relative_key"}, ("position_embedding_type='relative_key'",)),
         ({"is_decoder": True}, ("is_decoder=True",)),
-        ({"tie_word_embeddings": False}, ("tie_word_embeddings=False",)),
         ({"architectures": ["BertLMHeadModel"]}, ("BertLMHeadModel", "load(…, model=Encoder)")),
         ({"num_attention_heads": 7}, ("hidden=24 is not a multiple of heads=7",)),
     ],
@@ -513,3 +512,20 @@ def test_a_save_that_fails_leaves_the_old_files(saved, monkeypatch):
 def test_a_model_without_a_name_of_its_own_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match="a Config has no model_type; use one of Bert, Roberta"):
         save(Encoder(Config(vocab=9, hidden=4, layers=1, heads=1, inner=4)), tmp_path)
+
+
+@pytest.mark.parametrize("head", ["Model", "ForSequenceClassification"])
+def test_where_there_is_no_decoder_it_does_not_matter_whether_it_is_tied(tmp_path, head):
+    make("bert", head, torch.float32).save_pretrained(tmp_path)
+    expected = load(tmp_path).state_dict()
+    change(tmp_path, tie_word_embeddings=False)
+    again = load(tmp_path).state_dict()
+    assert all(torch.equal(again[k], v) for k, v in expected.items())
+
+
+def test_an_untied_decoder_is_refused(tmp_path):
+    config = transformers.BertConfig(**SIZES, tie_word_embeddings=False)
+    theirs = transformers.BertForMaskedLM(config)
+    torch.nn.init.normal_(theirs.cls.predictions.decoder.weight)
+    theirs.save_pretrained(tmp_path)
+    refused(tmp_path, "cls.predictions.decoder.weight differs from", "only tied ones are known")

@@ -308,7 +308,6 @@ def read_config(settings: dict[str, Any]) -> Config:
         ("position_embedding_type", "absolute"),
         ("is_decoder", False),
         ("add_cross_attention", False),
-        ("tie_word_embeddings", True),
         ("num_hidden_groups", 1),
         ("inner_group_num", 1),
     ):
