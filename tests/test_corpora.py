@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bertfamily import corpora
-from bertfamily.corpora import Archive, _sha256, carried
+from bertfamily.corpora import Archive, carried, sha256_of
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def offer(index, **files):
         z.writestr("toy/__init__.py", "raise SystemExit('an archive is read, never run')")
         for name, content in files.items():
             z.writestr(f"toy/{name.replace('__', '/').replace('_', '.')}", content)
-    return Archive("toy", "1.0", _sha256(wheel), "toy/model")
+    return Archive("toy", "1.0", sha256_of(wheel), "toy/model")
 
 
 def cached(name=""):

@@ -139,6 +139,7 @@ def slim(app, exception):
     out = Path(app.outdir)
     for path in out.rglob("*.map"):
         path.unlink()
+    words = set()
     for path in out.rglob("*.html"):
         names = UNUSED if path.name == "search.html" else f"{UNUSED}|{SEARCH}"
         text = path.read_text(encoding="utf-8")
@@ -150,9 +151,8 @@ def slim(app, exception):
         text = text.replace(f"{bar} class", f'{bar} role="complementary" aria-label="Book" class')
         text = text.replace('role="doc-biblioentry"', 'role="listitem"')  # the former is deprecated
         path.write_text(text, encoding="utf-8")
-    scripts = [path for path in out.rglob("*.js") if path.name != "fontawesome.js"]
-    words = set()
-    for path in [*out.rglob("*.html"), *scripts]:
+        words.update(re.findall(r"[\w-]+", text))
+    for path in (path for path in out.rglob("*.js") if path.name != "fontawesome.js"):
         words.update(re.findall(r"[\w-]+", path.read_text(encoding="utf-8")))
     for path in out.rglob("*.css"):
         text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.S)

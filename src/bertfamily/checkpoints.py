@@ -6,11 +6,9 @@ tables below say, for each member, what our modules and settings are called ther
 in several files, and models with code of their own, which is never run.
 """
 
-import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from bertfamily.corpora import sha256_of, write_whole
 from bertfamily.encoder import (
     Albert,
     Bert,
@@ -80,7 +79,7 @@ SETTINGS = {
     "attention_dropout": ("attention_probs_dropout_prob", 0.1),
     "classify_dropout": ("classifier_dropout", None),
 }
-MEMBERS: dict[str, tuple[type[Config], str, dict[str, tuple[str, Any]]]] = {
+MEMBERS: dict[str, tuple[type[Config], str, dict[str, tuple[str, Any] | None]]] = {
     # model_type: our config, the name in "architectures", what differs in the settings
     "bert": (Bert, "Bert", {}),
     "roberta": (Roberta, "Roberta", {"pad": ("pad_token_id", 1), "vocab": ("vocab_size", 50_265)}),
@@ -289,8 +288,7 @@ def load(
     config = read_config(settings)
     kind = _model_of(settings, member) if model is None else model
     tensors = _read_tensors(folder, sha256, allow_pickle)
-    prefix = _prefix(member)
-    tensors = {_modern(key).removeprefix(prefix): tensor for key, tensor in tensors.items()}
+    tensors = {_modern(key).removeprefix(f"{member}."): t for key, t in tensors.items()}
     if kind is Encoder:
         pooler = NAMES[member][0]["pooler"] + ".weight"
         config = replace(config, pooled=config.pooled and pooler in tensors)
@@ -303,7 +301,6 @@ def load(
 def read_config(settings: dict[str, Any]) -> Config:
     """Our config from the settings of a config.json; what is missing falls back to its class."""
     member = _member(settings)
-    family, _, different = MEMBERS[member]
     for key, only in (
         ("position_embedding_type", "absolute"),
         ("is_decoder", False),
@@ -315,10 +312,7 @@ def read_config(settings: dict[str, Any]) -> Config:
             raise ValueError(
                 f"config.json says {key}={settings[key]!r}; only {only!r} is known here"
             )
-    values = {}
-    for ours, entry in (SETTINGS | different).items():
-        if entry is not None:
-            values[ours] = settings.get(entry[0], entry[1])
+    values = {ours: settings.get(*entry) for ours, entry in _keys(member).items()}
     act = values["activation"]
     if act not in ACTIVATIONS:
         raise ValueError(f"unknown activation {act!r}; known are {', '.join(ACTIVATIONS)}")
@@ -329,7 +323,17 @@ def read_config(settings: dict[str, Any]) -> Config:
             values[name] = float(values[name])  # a file may say 0
     if member == "electra" and values["embedding"] == values["hidden"]:
         values["embedding"] = None  # ELECTRA has a map only between different sizes, ALBERT always
-    return family(**values)
+    return MEMBERS[member][0](**values)
+
+
+def _keys(member: str) -> dict[str, tuple[str, Any]]:
+    """Our settings of a member, each with its key and what stands for a missing one."""
+    return {ours: entry for ours, entry in (SETTINGS | MEMBERS[member][2]).items() if entry}
+
+
+def _models(member: str) -> dict[str, type[nn.Module]]:
+    """The models by the ends of their names; ELECTRA is pretrained on replaced tokens."""
+    return MODELS | ({"ForPreTraining": ReplacedTokenModel} if member == "electra" else {})
 
 
 def _member(settings: dict[str, Any], folder: Path | str = "config.json") -> str:
@@ -344,9 +348,7 @@ def _member(settings: dict[str, Any], folder: Path | str = "config.json") -> str
 def _model_of(settings: dict[str, Any], member: str) -> type[nn.Module]:
     """The model that `architectures` names, in our classes."""
     names = settings.get("architectures") or [MEMBERS[member][1] + "Model"]
-    kind = MODELS.get(names[0].removeprefix(MEMBERS[member][1]))
-    if member == "electra" and kind is PretrainingModel:
-        kind = ReplacedTokenModel
+    kind = _models(member).get(names[0].removeprefix(MEMBERS[member][1]))
     if kind is None or (kind is not Encoder and kind not in NAMES[member][2]):
         raise ValueError(
             f"architectures={names} has no counterpart here; choose one: load(…, model=Encoder)"
@@ -387,9 +389,7 @@ def _read_tensors(folder: Path, sha256: str | None, allow_pickle: bool) -> dict[
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; a checkpoint is a folder with that file")
     if sha256 is not None:
-        with path.open("rb") as file:
-            have = hashlib.file_digest(file, "sha256").hexdigest()
-        if have != sha256:
+        if (have := sha256_of(path)) != sha256:
             raise ValueError(f"{path} has SHA-256 {have}, not {sha256}; fetch it again")
     if path == pickled:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -419,10 +419,6 @@ def _from_hub(name: str, revision: str | None) -> Path:
             f"{name} is no folder, and could not be had from the hub ({type(error).__name__}); "
             "check the name, connect once, or give the folder of a checkpoint"
         ) from error
-
-
-def _prefix(member: str) -> str:
-    return f"{member}."
 
 
 def _modern(key: str) -> str:
@@ -492,8 +488,6 @@ def _fill(
             )
         filled[ours] = torch.cat([tensors[part] for part in parts])
     model.load_state_dict(filled, assign=True)
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
 
 
 # --- save
@@ -509,7 +503,7 @@ def save(model: nn.Module, folder: str | os.PathLike) -> None:
         raise ValueError(f"a {type(config).__name__} has no model_type; use one of {known}")
     if type(model) is not Encoder and type(model) not in NAMES[member][2]:
         raise ValueError(f"{member} has no {type(model).__name__} in transformers")
-    prefix = "" if type(model) is Encoder else _prefix(member)
+    prefix = "" if type(model) is Encoder else f"{member}."
     state, tensors = model.state_dict(), {}
     for ours, parts in names(model, member):
         of_body = ours.startswith("encoder.") or type(model) is Encoder
@@ -519,37 +513,23 @@ def save(model: nn.Module, folder: str | os.PathLike) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     settings = json.dumps(_settings(model, config, member), indent=2) + "\n"
     write = partial(save_file, tensors, metadata={"format": "pt"})
-    _write(folder / "model.safetensors", write)
-    _write(folder / "config.json", lambda path: Path(path).write_text(settings, "utf-8"))
+    write_whole(folder / "model.safetensors", write)
+    write_whole(folder / "config.json", lambda path: path.write_text(settings, "utf-8"))
 
 
 def _settings(model: nn.Module, config: Config, member: str) -> dict[str, Any]:
     """The settings of config.json for a model."""
-    _, name, different = MEMBERS[member]
+    keys = _keys(member)
     settings: dict[str, Any] = {"model_type": member}
-    for ours, entry in (SETTINGS | different).items():
-        if entry is not None:
-            settings[entry[0]] = getattr(config, ours)
+    settings |= {key: getattr(config, ours) for ours, (key, _) in keys.items()}
     act = next(n for n, f in ACTIVATIONS.items() if f is config.activation)
-    settings[(SETTINGS | different)["activation"][0]] = act
-    if "embedding" in different:
+    settings[keys["activation"][0]] = act
+    if "embedding" in keys:
         settings["embedding_size"] = config.embedding or config.hidden
-    kind = PretrainingModel if type(model) is ReplacedTokenModel else type(model)
-    suffix = next(n for n, m in MODELS.items() if m is kind)
-    settings["architectures"] = [name + suffix]
+    suffix = next(n for n, kind in _models(member).items() if kind is type(model))
+    settings["architectures"] = [MEMBERS[member][1] + suffix]
     if type(model) in (SequenceModel, TokenModel):
         classes = model.classes.out_features
         settings["id2label"] = {str(i): f"LABEL_{i}" for i in range(classes)}
         settings["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
     return settings
-
-
-def _write(path: Path, write) -> None:
-    """Have `write` fill a file beside `path`, then put it in its place."""
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(draft)
-        os.replace(draft, path)
-    finally:
-        Path(draft).unlink(missing_ok=True)

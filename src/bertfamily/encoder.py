@@ -215,13 +215,15 @@ class Encoder(nn.Module):
         """Read `ids`; `keep` is True at real tokens, or (batch, seq, seq) where one may look."""
         keep = keep[:, None, :] if keep is not None and keep.dim() == 2 else keep
         x = self.embeddings(ids, segments)
-        states, weights = [x], []
+        states, weights = [x] if with_states else [], []
         for i in range(self.config.layers):
             x, seen = self.layers[i % len(self.layers)](x, keep, with_weights)
-            states.append(x)
-            weights.append(seen)
+            if with_states:
+                states.append(x)
+            if with_weights:
+                weights.append(seen)
         pooled = None if self.pooler is None else self.pooler(x[:, 0]).tanh()
-        return Encoded(x, pooled, tuple(states) * with_states, tuple(weights) * with_weights)
+        return Encoded(x, pooled, tuple(states), tuple(weights))
 
 
 def encode_by_length(
