@@ -50,7 +50,7 @@ def environment() -> None:
     if subprocess.run([PYTHON, "-c", "import torch"], capture_output=True).returncode:
         offer = "--extra-index-url", TORCH_CPU, "--retries", "0"
         run(*pip, TORCH, "--no-deps", *offer, stderr=subprocess.DEVNULL)
-    everything = "--requirement", "requirements.txt", "--editable", ".[chapters,test]"
+    everything = "--requirement", "requirements.txt", "--editable", ".[chapters,experiments,test]"
     run(*pip, *everything, "--constraint", "constraints.txt")
     stamp.write_text(digest)
 

