@@ -78,14 +78,14 @@ def test_the_seal_sees_what_was_changed_by_hand(chapters, change):
 
 
 def test_kernels_have_no_network():
-    script = "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)"
+    script = "import socket; socket.create_connection(('192.0.2.1', 9), timeout=1)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert "the tests run without network, but something asked for ('127.0.0.1', 9)" in done.stderr
+    assert "the tests run without network, but something asked for ('192.0.2.1', 9)" in done.stderr
     assert done.returncode != 0
 
 
 def test_a_notebook_has_no_network(chapters):
-    write(chapters, "pass", "import urllib.request", "urllib.request.urlopen('http://127.0.0.1:9')")
+    write(chapters, "pass", "import urllib.request", "urllib.request.urlopen('http://192.0.2.1:9')")
     with pytest.raises(CellExecutionError, match="the tests run without network"):
         tasks.run_chapter("07")
 

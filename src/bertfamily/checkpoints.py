@@ -255,6 +255,8 @@ COPIES = {
     "generator_lm_head.weight": "embeddings.word_embeddings.weight",
     "vocab_projector.weight": "embeddings.word_embeddings.weight",
 }
+STORED = torch.float32, torch.float16, torch.bfloat16, torch.int8
+SCALE = ".scale"  # the end of the name under which the scales of the rows of a matrix are stored
 COUNTERS = re.compile(r"(^|\.)embeddings\.(position_ids|token_type_ids)$")
 
 
@@ -394,9 +396,18 @@ def _read_tensors(folder: Path, sha256: str | None, allow_pickle: bool) -> dict[
     if path == pickled:
         return torch.load(path, map_location="cpu", weights_only=True)
     try:
-        return load_file(path)
+        return _widen(load_file(path))
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or cut off ({error}); fetch it again") from None
+
+
+def _widen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rows of whole numbers, as `save(…, store=torch.int8)` writes them, times their scales."""
+    whole = {key for key in tensors if tensors[key].dtype == torch.int8}
+    scales = {key: tensors.pop(key + SCALE) for key in whole}
+    return {
+        key: t.float() * scales[key][:, None] if key in whole else t for key, t in tensors.items()
+    }
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
@@ -493,8 +504,16 @@ def _fill(
 # --- save
 
 
-def save(model: nn.Module, folder: str | os.PathLike) -> None:
-    """Write config.json and model.safetensors, each whole or not at all, for `transformers`."""
+def save(model: nn.Module, folder: str | os.PathLike, store: torch.dtype = torch.float32) -> None:
+    """Write config.json and model.safetensors, each whole or not at all, for `transformers`.
+
+    `store` is the type of the numbers in the file. With `torch.int8` a row of a matrix is stored as
+    whole numbers from -127 to 127 and one scale, in a quarter of the room; the rest is stored in
+    half precision, and only `load` reads it.
+    """
+    if store not in STORED:
+        known = ", ".join(map(str, STORED))
+        raise ValueError(f"store={store} is not written here; choose one of {known}")
     encoder = model if isinstance(model, Encoder) else model.encoder
     config = encoder.config
     member = next((m for m, (kind, *_) in MEMBERS.items() if type(config) is kind), None)
@@ -512,9 +531,24 @@ def save(model: nn.Module, folder: str | os.PathLike) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     settings = json.dumps(_settings(model, config, member), indent=2) + "\n"
-    write = partial(save_file, tensors, metadata={"format": "pt"})
+    write = partial(save_file, _narrow(tensors, store), metadata={"format": "pt"})
     write_whole(folder / "model.safetensors", write)
     write_whole(folder / "config.json", lambda path: path.write_text(settings, "utf-8"))
+
+
+def _narrow(tensors: dict[str, Tensor], store: torch.dtype) -> dict[str, Tensor]:
+    """The tensors in the type that they are stored in."""
+    if store != torch.int8:
+        return {key: tensor.to(store) for key, tensor in tensors.items()}
+    narrow = {}
+    for key, tensor in tensors.items():
+        if tensor.dim() == 2:
+            scale = tensor.float().abs().amax(dim=1).clamp(min=1e-12) / 127
+            narrow[key] = (tensor.float() / scale[:, None]).round().to(torch.int8)
+            narrow[key + SCALE] = scale
+        else:
+            narrow[key] = tensor.half()
+    return narrow
 
 
 def _settings(model: nn.Module, config: Config, member: str) -> dict[str, Any]:

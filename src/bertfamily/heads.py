@@ -88,11 +88,17 @@ class PretrainingModel(Model):
         self.pair = nn.Linear(config.hidden, 2)
 
     def forward(
-        self, ids: Ids, segments: Ids | None = None, keep: Keep | None = None
+        self,
+        ids: Ids,
+        segments: Ids | None = None,
+        keep: Keep | None = None,
+        chosen: Bool[Tensor, "batch seq"] | None = None,
     ) -> Pretrained:
+        """Token logits for each token, or for the `chosen` ones only, and the pair logits."""
         output, pooled, *_ = self.encoder(ids, segments, keep)
+        x = output if chosen is None else output[chosen]
         table = self.encoder.embeddings.token.weight
-        return Pretrained(self.masked_token(output, table), self.pair(pooled))
+        return Pretrained(self.masked_token(x, table), self.pair(pooled))
 
 
 class PairModel(Model):

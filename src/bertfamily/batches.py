@@ -1,0 +1,95 @@
+"""Many texts at once: ids, segments and keep, as rectangles of tensors.
+
+A batch is a rectangle, so shorter texts are filled up with padding. `pad` fills to the longest text
+of the batch and not to 512: padding is work for nothing, and the share of it is what `buckets` and
+`pack` take away. `buckets` puts texts of like length together; `pack` cuts a stream of text into
+rows that are all full, as in pretraining (Liu et al., 2019, section 4.2, "full sentences",
+https://arxiv.org/abs/1907.11692).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from bertfamily.wordpiece import Encoding
+
+
+class Batch(NamedTuple):
+    """What an encoder reads, in its order: `encoder(*batch)`."""
+
+    ids: Int[Tensor, "batch seq"]
+    segments: Int[Tensor, "batch seq"]  # 0: first text and padding; 1: second text
+    keep: Bool[Tensor, "batch seq"]  # True at real tokens
+
+
+def pad(encodings: Sequence[Encoding], pad_id: int = 0, to: int | None = None) -> Batch:
+    """The texts as a batch, filled up on the right to the longest of them, or to `to` tokens."""
+    if not encodings:
+        raise ValueError("there is no text in this batch; a batch has one at least")
+    lengths = [len(encoding.ids) for encoding in encodings]
+    longest = max(lengths)
+    if to is not None and to < longest:
+        where = lengths.index(longest)
+        raise ValueError(
+            f"to={to}, but text {where} has {longest} tokens; cut it: encode(…, longest={to})"
+        )
+    width = longest if to is None else to
+    ids = torch.full((len(encodings), width), pad_id)
+    segments = torch.zeros_like(ids)
+    for row, encoding in enumerate(encodings):
+        ids[row, : lengths[row]] = torch.tensor(encoding.ids, dtype=torch.long)
+        segments[row, : lengths[row]] = torch.tensor(encoding.segments, dtype=torch.long)
+    return Batch(ids, segments, torch.arange(width) < torch.tensor(lengths)[:, None])
+
+
+def buckets(
+    lengths: Sequence[int], size: int, generator: torch.Generator | None = None
+) -> list[list[int]]:
+    """Which texts to read together: `size` at a time, neighbours when sorted by length.
+
+    Returns the numbers of the texts, each once. With a generator, texts of equal length and the
+    batches come in random order; without one, from the shortest to the longest.
+    """
+    if size < 1:
+        raise ValueError(f"size={size}: a batch has one text at least")
+    count = len(lengths)
+    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+    order = order[torch.tensor(lengths, dtype=torch.long)[order].argsort(stable=True)]
+    batches = [part.tolist() for part in order.split(size)] if count else []
+    if generator is None:
+        return batches
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
+
+
+def pack(
+    texts: Iterable[Sequence[int]], length: int, cls: int, sep: int
+) -> Iterator[Int[Tensor, " length"]]:
+    """The ids of many texts in rows of `length`, all full: [CLS] … [SEP] … [SEP].
+
+    The texts follow each other with a [SEP] between them; where a row is full, the text goes on in
+    the next one. What is left at the end and fills no row, fewer than `length` tokens, is dropped.
+    Rows come one by one, so that a corpus may be larger than the memory.
+    """
+    if length < 3:
+        raise ValueError(f"length={length}: a row has [CLS], one token and [SEP] at least")
+    waiting: list[int] = []
+    for text in texts:
+        waiting += [*text, sep] if len(text) else []
+        start = 0
+        while len(waiting) - start > length - 2:
+            end = start + length - 2
+            yield torch.tensor([cls, *waiting[start:end], sep])
+            start = end + (waiting[end] == sep)  # the text ends with the row: one [SEP] will do
+        del waiting[:start]
+
+
+def padding_share(lengths: Sequence[int], batches: Iterable[Sequence[int]]) -> float:
+    """How much of the rectangles of these batches is padding: 0 to 1."""
+    real = area = 0
+    for batch in batches:
+        real += sum(lengths[i] for i in batch)
+        area += len(batch) * max(lengths[i] for i in batch)
+    return 1 - real / area

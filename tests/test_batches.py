@@ -1,0 +1,161 @@
+"""What must be true of batches: nothing is lost, nothing is added, and padding changes nothing."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertfamily.batches import Batch, buckets, pack, pad, padding_share
+from bertfamily.encoder import Bert, Encoder
+from bertfamily.wordpiece import Encoding
+
+PAD, CLS, SEP = 0, 2, 3
+texts = st.lists(st.lists(st.integers(5, 99), max_size=20), max_size=12)
+
+
+def encoding(*ids, second=()):
+    return Encoding([*ids, *second], [0] * len(ids) + [1] * len(second), [], [])
+
+
+# --- pad
+
+
+def test_a_batch_by_hand():
+    ids, segments, keep = pad([encoding(7, 8, 9), encoding(5, second=[6])], pad_id=1)
+    assert ids.tolist() == [[7, 8, 9], [5, 6, 1]]
+    assert segments.tolist() == [[0, 0, 0], [0, 1, 0]]
+    assert keep.tolist() == [[True, True, True], [True, True, False]]
+    assert ids.dtype == segments.dtype == torch.long
+
+
+def test_a_batch_is_as_wide_as_asked():
+    ids, segments, keep = pad([encoding(7)], to=3)
+    assert ids.tolist() == [[7, 0, 0]] and keep.tolist() == [[True, False, False]]
+    assert segments.shape == (1, 3)
+
+
+@given(texts.filter(lambda t: any(t)))
+def test_the_texts_can_be_read_back(some):
+    batch = pad([encoding(*text) for text in some])
+    assert [ids[keep].tolist() for ids, keep in zip(batch.ids, batch.keep, strict=True)] == some
+    assert batch.ids.shape[1] == max(map(len, some))
+    assert (batch.ids[~batch.keep] == 0).all()
+
+
+def test_padding_changes_nothing_downstream():
+    torch.manual_seed(0)
+    encoder = Encoder(Bert(vocab=100, hidden=16, layers=2, heads=2, inner=32)).double().eval()
+    some = [encoding(2, 7, 8, 3), encoding(2, 9, 3, second=[11, 12, 13, 3])]
+    together = encoder(*pad(some, to=20)).output
+    for row, one in enumerate(some):
+        alone = encoder(*pad([one])).output[0]
+        torch.testing.assert_close(together[row, : len(one.ids)], alone)
+    wrong = encoder(*pad(some, to=20)._replace(keep=torch.ones(2, 20, dtype=torch.bool))).output
+    assert (wrong[0, :4] - together[0, :4]).abs().max() > 1e-3
+
+
+def test_an_empty_batch_and_a_text_too_long_are_refused():
+    with pytest.raises(ValueError, match="no text in this batch"):
+        pad([])
+    with pytest.raises(ValueError, match="to=2, but text 1 has 3 tokens; cut it"):
+        pad([encoding(7), encoding(7, 8, 9)], to=2)
+
+
+# --- buckets
+
+
+@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 9), st.integers(0, 9))
+def test_each_text_is_in_one_bucket(lengths, size, seed):
+    for generator in (None, torch.Generator().manual_seed(seed)):
+        found = buckets(lengths, size, generator)
+        assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
+        assert all(len(batch) <= size for batch in found)
+        assert sum(len(batch) < size for batch in found) <= 1
+
+
+def test_buckets_without_a_generator_go_from_short_to_long():
+    assert buckets([5, 1, 3, 1], 2) == [[1, 3], [2, 0]]
+
+
+def test_buckets_are_the_same_for_the_same_seed_and_shuffled():
+    lengths = [1 + i % 7 for i in range(60)]
+    one, two, other = (buckets(lengths, 4, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert one == two != other
+    firsts = [lengths[batch[0]] for batch in one]
+    assert firsts != sorted(firsts), "the batches come in the order of their length"
+    shortest = next(batch for batch in one if lengths[batch[0]] == 1)
+    assert shortest != sorted(shortest) or any(b != sorted(b) for b in one)
+
+
+def test_buckets_leave_less_padding():
+    lengths = torch.randint(5, 100, (400,), generator=torch.Generator().manual_seed(0)).tolist()
+    as_they_come = [list(range(i, i + 8)) for i in range(0, 400, 8)]
+    sorted_ones = buckets(lengths, 8, torch.Generator().manual_seed(0))
+    assert padding_share(lengths, sorted_ones) < 0.02
+    assert padding_share(lengths, as_they_come) > 0.3
+
+
+def test_the_share_of_padding_by_hand():
+    assert padding_share([1, 3, 2, 2], [[0, 1], [2, 3]]) == pytest.approx(2 / 10)
+    assert padding_share([4, 4], [[0, 1]]) == 0
+
+
+def test_a_bucket_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="size=0"):
+        buckets([1], 0)
+
+
+# --- pack
+
+
+def packed(some, length):
+    return [row.tolist() for row in pack(some, length, CLS, SEP)]
+
+
+def test_rows_by_hand():
+    # a text that is too long goes on in the next row
+    assert packed([[5, 6, 7, 8, 9, 10, 11]], 5) == [[2, 5, 6, 7, 3], [2, 8, 9, 10, 3]]
+    # a text that ends with its row needs no second [SEP]
+    assert packed([[5, 6, 7], [8, 9, 10]], 5) == [[2, 5, 6, 7, 3], [2, 8, 9, 10, 3]]
+    # a [SEP] between two texts, and what fills no row is dropped
+    assert packed([[5], [6, 7], [8, 9]], 6) == [[2, 5, 3, 6, 7, 3]]
+
+
+@given(texts, st.integers(3, 12))
+def test_nothing_is_lost_but_the_end_and_all_rows_are_full(some, length):
+    rows = packed(some, length)
+    stream = [i for text in some for i in text]
+    back = [i for row in rows for i in row[1:] if i != SEP]
+    assert back == stream[: len(back)]
+    assert len(stream) - len(back) < length
+    assert all(len(row) == length and row[0] == CLS and row[-1] == SEP for row in rows)
+    assert all(row[1] != SEP for row in rows), "a row begins with a separator"
+
+
+@given(texts)
+def test_texts_are_kept_apart(some):
+    some = [text for text in some if text]
+    (row,) = packed([*some, [4] * 400], 400)[:1]
+    body = row[1:-1]
+    for text in some:
+        assert body[: len(text) + 1] == [*text, SEP]
+        body = body[len(text) + 1 :]
+
+
+def test_packing_is_lazy():
+    def endless():
+        while True:
+            yield [5, 6, 7]
+
+    rows = pack(endless(), 8, CLS, SEP)
+    assert next(rows).tolist() == [2, 5, 6, 7, 3, 5, 6, 3]
+    assert next(rows).tolist() == [2, 7, 3, 5, 6, 7, 3, 3]
+
+
+def test_a_row_too_short_is_refused():
+    with pytest.raises(ValueError, match="length=2: a row has"):
+        next(pack([[5]], 2, CLS, SEP))
+
+
+def test_a_batch_is_what_an_encoder_takes_in_order():
+    assert Batch._fields == ("ids", "segments", "keep")
