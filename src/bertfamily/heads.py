@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from bertfamily.encoder import Config, Encoder
 
 IGNORE_INDEX = -100  # the label that F.cross_entropy skips by default
-IS_NEXT, IS_RANDOM = 0, 1  # next-sentence labels of Google's and Hugging Face's BERT
-IN_ORDER, SWAPPED = 0, 1  # sentence-order labels of ALBERT
+IS_NEXT = 0  # next-sentence labels of Google's and Hugging Face's BERT
+IS_RANDOM = 1
+IN_ORDER = 0  # sentence-order labels of ALBERT
+SWAPPED = 1
 
 Ids = Int[Tensor, "batch seq"]
 Keep = Bool[Tensor, "batch seq"] | Bool[Tensor, "#batch seq seq"]

@@ -133,8 +133,8 @@ def _encoding(pair: Pair, tokenizer: Tokenizer) -> Encoding:
 class Stream:
     """For a step, the next `size` rows of a source that need not fit into memory, masked.
 
-    `source` is read from its start as often as need be, always in the same order. A run that goes on
-    at a later step reads past the rows before it.
+    `source` is read as often as need be, from its start and in its order. A run that goes on at a
+    later step reads past the rows before it.
     """
 
     def __init__(

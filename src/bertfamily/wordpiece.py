@@ -9,8 +9,8 @@ Ids, pieces and offsets equal those of BertTokenizer in `transformers`, with its
 special tokens are found wherever they stand in a text, so the text of a stranger may contain them;
 a Korean syllable falls apart into its letters where accents are stripped. Two differences remain,
 both in words that no published vocabulary knows. 55 capitals that are younger than the Unicode of
-Python 3.11 stay capitals. And we do not sort accents on one letter (canonical order), which
-shows only beside one of 83 rare accents that the reference keeps: the end of that word may differ.
+Python 3.11 stay capitals. And we do not sort the marks on one letter (canonical order), which
+shows only beside one of 83 rare marks that the reference keeps: the offsets there may differ.
 """
 
 import heapq
@@ -81,7 +81,7 @@ def _normal(character: str, lowercase: bool) -> str:
     if not lowercase:
         return character
     parts = character if _LATER.match(character) else unicodedata.normalize("NFD", character)
-    # One by one: "ΣΑΣ".lower() would end in another sigma.
+    # Of a whole word, "ΣΑΣ".lower() would end in another sigma than it begins with.
     return "".join(part.lower() for part in parts if _category(part) != "Mn")
 
 
@@ -187,7 +187,7 @@ class Tokenizer:
         """[CLS] first [SEP], or [CLS] first [SEP] second [SEP]; cut to `longest` tokens in all.
 
         `cut` says which text loses its end: "first", "second", or "longest_first", the longer one
-        until both are equally long, and then both.
+        until both are equally long, and then both. An empty second text is a text too.
         """
         texts = [self.tokenize(text) for text in ([first] if second is None else [first, second])]
         if longest is not None:
@@ -204,7 +204,7 @@ class Tokenizer:
         )
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
-        """The pieces as text: no space before ## and before the marks that end a sentence or part.
+        """The pieces as a text, with no space before ## and none before . , ? and !
 
         Equal to the reference with `clean_up_tokenization_spaces=False`: "don ' t" stays apart.
         What tokenising took away (capitals, accents, spaces, the words behind [UNK]) is lost.
@@ -216,8 +216,7 @@ class Tokenizer:
         pieces = [self.vocabulary[i] for i in ids]
         if skip_special:
             pieces = [piece for piece in pieces if piece not in SPECIAL]
-        joined = [re.sub("^ (##|(?=[.,?!]))", "", " " + piece) for piece in pieces[1:]]
-        return "".join(pieces[:1] + joined)
+        return re.sub(" (##|(?=[.,?!]))", "", " ".join(pieces))
 
     def save(self, folder: str | PathLike) -> None:
         """Write vocab.txt and tokenizer_config.json, which `transformers` reads too."""
@@ -237,8 +236,8 @@ class Tokenizer:
 
     def _tokens_of(self, part: str) -> list[Token]:
         """`tokenize` for a part of a text without spaces; remembered, for words come again."""
-        if part in self._known:
-            return self._known[part]
+        if (known := self._known.get(part)) is not None:
+            return known
         tokens, at = [], 0
         for stretch in re.split(r"(\[(?:PAD|UNK|CLS|SEP|MASK)\])", part):
             if stretch in SPECIAL:
@@ -309,7 +308,7 @@ class _Fast(Tokenizer):
         _check_texts(texts)
         for text in texts:
             _check_text(text)
-        return [e.ids for e in self._library.encode_batch(texts, add_special_tokens=False)]
+        return [e.ids for e in self._library.encode_batch(list(texts), add_special_tokens=False)]
 
 
 def _lengths(lengths: list[int], longest: int, cut: str) -> list[int]:
@@ -458,7 +457,7 @@ def train(
     merged pieces in their order.
     """
     if not counts:
-        raise ValueError("counts is empty: there is no word to learn from; is the corpus?")
+        raise ValueError("counts is empty: there is no word to learn from; is the corpus empty?")
     characters = sorted({character for word in counts for character in word})
     following = sorted({"##" + character for word in counts for character in word[1:]})
     vocabulary = dict.fromkeys([*SPECIAL, *characters, *following])
