@@ -1,0 +1,153 @@
+"""What must be true of the longer runs: one command makes the model, stopped, shared, streamed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bertfamily.checkpoints import load
+from bertfamily.corpora import data_path, sample
+from bertfamily.pretraining import read_curve
+from bertfamily.wordpiece import load_tokenizer
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "experiments" / "pretrain.py"
+CONFIG = """
+folder = "nowhere"
+store = "half"
+threads = 1
+
+[text]
+{text}
+
+[vocabulary]
+size = 300
+least = 2
+
+[model]
+hidden = 32
+layers = 1
+heads = 2
+inner = 64
+std = 0.1
+dropout = 0.0
+attention_dropout = 0.0
+
+[[batches]]
+length = 16
+size = 8
+rate = 0.15
+until = 4
+
+[[batches]]
+length = 32
+size = 4
+rate = 0.15
+
+[settings]
+steps = 8
+rate = 1e-3
+seed = 0
+every = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """The sample as two files, a text a line, and the settings that name them."""
+    folder = tmp_path_factory.mktemp("texts")
+    lines = [" ".join(document.sentences) for document in sample()]
+    (folder / "learn.txt").write_text("\n".join(lines[3:]) + "\n", "utf-8")
+    (folder / "held-out.txt").write_text("\n".join(lines[:3]) + "\n", "utf-8")
+    for stream in ("true", "false"):
+        names = f'files = "{folder}/learn.txt"\nheld_out = "{folder}/held-out.txt"'
+        config = CONFIG.format(text=f"{names}\nstream = {stream}\nshuffle = 1")
+        (folder / f"{stream}.toml").write_text(config, "utf-8")
+    return folder
+
+
+def pretrain(config, folder, *before):
+    command = [sys.executable, *before, str(SCRIPT), str(config), "--folder", str(folder)]
+    environment = os.environ | {"HF_HOME": str(folder.parent / "hub")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return [p[:-1] for p in read_curve(folder / "curve.csv")]
+
+
+@pytest.fixture(scope="module")
+def made(texts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    return folder, pretrain(texts / "false.toml", folder)
+
+
+def test_a_run_leaves_a_model_that_loads_its_tokenizer_its_curve_and_a_record(made):
+    folder, curve = made
+    model, tokenizer = load(folder), load_tokenizer(folder)
+    assert next(model.parameters()).dtype == torch.float16
+    assert len(tokenizer.vocabulary) == model.encoder.config.vocab == 300
+    assert model.encoder.config.positions == 32
+    assert [p[:2] for p in curve] == [(2, 256), (4, 512), (6, 768), (8, 1_024)]
+    record = json.loads((folder / "record.json").read_text())
+    assert record["settings"]["steps"] == 8 and record["tokens"] == 1_024
+    assert record["made with"]["processes"] == 1 and record["made with"]["torch"]
+    bands = record["by frequency"]
+    assert sum(band["masks"] for band in bands) > 50
+    overall = sum(b["masks"] * b["accuracy"] for b in bands if b["masks"])
+    overall /= sum(b["masks"] for b in bands)
+    assert overall == pytest.approx(record["held out"]["accuracy"], abs=1e-3)
+
+
+def test_a_run_that_was_stopped_goes_on(made, texts, tmp_path):
+    """Stopped between two points: the file of the state is that of the point before."""
+    folder, curve = made
+    stop = tmp_path / "stop.py"
+    stop.write_text(
+        "import runpy, sys\n"
+        "from bertfamily import pretraining\n"
+        "step = pretraining._step\n"
+        "def mortal(*a):\n"
+        "    if a[4] == 5: sys.exit('stopped')\n"
+        "    return step(*a)\n"
+        "pretraining._step = mortal\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    with pytest.raises(AssertionError, match="stopped"):
+        pretrain(texts / "false.toml", tmp_path / "run", str(stop))
+    assert len(read_curve(tmp_path / "run" / "curve.csv")) == 2
+    assert pretrain(texts / "false.toml", tmp_path / "run") == curve
+    ours, theirs = load(tmp_path / "run").state_dict(), load(folder).state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_two_processes_have_the_losses_of_one(made, texts, tmp_path):
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
+    launch += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+    shared = pretrain(texts / "false.toml", tmp_path / "run", *launch)
+    for a, b in zip(made[1], shared, strict=True):
+        assert a == pytest.approx(b, rel=2e-2)
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["made with"]["processes"] == 2
+
+
+def test_a_stream_is_trained_on_like_a_file(texts, tmp_path):
+    curve = pretrain(texts / "true.toml", tmp_path / "run")
+    assert [p[0] for p in curve] == [2, 4, 6, 8]
+    assert curve[-1][4] < curve[0][4] + 0.5
+    assert pretrain(texts / "true.toml", tmp_path / "run") == curve
+
+
+@pytest.mark.parametrize("name", ["mini"])
+def test_a_committed_model_is_what_its_card_says(name):
+    folder = data_path(f"checkpoints/{name}")
+    record = json.loads((folder / "record.json").read_text())
+    model = load(folder).float()
+    assert sum(p.numel() for p in model.parameters()) == record["parameters"]
+    assert len(load_tokenizer(folder).vocabulary) == model.encoder.config.vocab
+    curve = read_curve(folder / "curve.csv")
+    assert curve[-1].step == record["settings"]["steps"] and curve[-1].tokens == record["tokens"]
+    assert sum(p.stat().st_size for p in folder.iterdir() if p.suffix != ".pt") < 20e6
