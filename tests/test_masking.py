@@ -12,7 +12,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from bertfamily.heads import IGNORE_INDEX
+from bertfamily.checkpoints import save
+from bertfamily.encoder import Bert
+from bertfamily.heads import IGNORE_INDEX, MaskedTokenModel
 from bertfamily.masking import (
     SHARES,
     SPAN_SHARES,
@@ -24,10 +26,12 @@ from bertfamily.masking import (
     choose_ngrams,
     choose_spans,
     choose_words,
+    fill_mask,
     hide,
     mask_tokens,
     masked_copies,
 )
+from bertfamily.wordpiece import SPECIAL, Tokenizer
 
 torch.set_num_threads(1)
 
@@ -663,3 +667,59 @@ def test_continues_is_of_the_texts_and_not_of_the_vocabulary():
     for chooser in BY_WORD:
         with pytest.raises((TypeError, ValueError), match="continues"):
             chooser(may, VOCABULARY, seeded())
+
+
+# --- a trained model is asked ---
+
+
+WORDS_OF_TEXT = "you must stop go wait at the sign .".split()
+
+
+@pytest.fixture
+def asked():
+    """A tokenizer of 14 pieces and a random model."""
+    tokenizer = Tokenizer([*SPECIAL, *WORDS_OF_TEXT])
+    torch.manual_seed(0)
+    config = Bert(vocab=len(tokenizer.vocabulary), hidden=8, layers=1, heads=2, inner=16)
+    model = MaskedTokenModel(config).eval()
+    torch.nn.init.normal_(model.masked_token.bias)
+    return model, tokenizer
+
+
+def test_the_blanks_are_filled_as_the_reference_fills_them(asked, tmp_path):
+    """The pipeline of `transformers`, on the same weights, gives the same pieces and shares."""
+    from transformers import BertForMaskedLM, BertTokenizer, pipeline
+
+    model, tokenizer = asked
+    save(model, tmp_path)
+    tokenizer.save(tmp_path)
+    theirs = pipeline(
+        "fill-mask",
+        model=BertForMaskedLM.from_pretrained(tmp_path),
+        tokenizer=BertTokenizer.from_pretrained(tmp_path),
+        top_k=3,
+    )
+    text = "You must [MASK] at the [MASK] ."
+    expected = [[(g["token_str"], g["score"]) for g in blank] for blank in theirs(text)]
+    found = fill_mask(model, tokenizer, text, count=3)
+    assert [[g.piece for g in blank] for blank in found] == [
+        [piece for piece, _ in blank] for blank in expected
+    ]
+    for ours, theirs in zip(sum(found, []), sum(expected, []), strict=True):
+        assert ours.share == pytest.approx(theirs[1], abs=1e-6)
+
+
+def test_the_shares_of_a_blank_sum_to_one_and_fall(asked):
+    model, tokenizer = asked
+    (blank,) = fill_mask(model, tokenizer, "you [MASK] .", count=len(tokenizer.vocabulary))
+    shares = [guess.share for guess in blank]
+    assert sum(shares) == pytest.approx(1)
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_what_cannot_be_filled_is_refused(asked):
+    model, tokenizer = asked
+    with pytest.raises(ValueError, match="'you must stop' has no .MASK."):
+        fill_mask(model, tokenizer, "you must stop")
+    with pytest.raises(ValueError, match="training mode"):
+        fill_mask(model.train(), tokenizer, "you [MASK]")

@@ -6,7 +6,7 @@ token may be chosen: `may = tokenizer.ordinary[ids]` leaves out special tokens, 
 unused pieces. What surprises: one chosen token in five is not hidden behind [MASK].
 
 Masks drawn for each batch are dynamic (RoBERTa), `masked_copies` are static (BERT). Left out: the
-original's upper limit of 20 chosen tokens in a text of 128.
+original's upper limit of 20 chosen tokens in a text of 128. `fill_mask` asks a trained model.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
-from bertfamily.heads import IGNORE_INDEX
+from bertfamily.heads import IGNORE_INDEX, MaskedTokenModel
+from bertfamily.wordpiece import Tokenizer
 
 SHARES = (0.8, 0.1, 0.1)  # of the chosen: hidden, swapped, left as they are
 # How many of SpanBERT's spans have 1, 2, … 10 words: geometric with p = 0.2, cut off after 10 and
@@ -172,6 +173,33 @@ def masked_copies(
     if k < 1:
         raise ValueError(f"k={k}: there must be one copy at least")
     return [mask_tokens(ids, mask, ordinary, generator, rate, shares) for _ in range(k)]
+
+
+class Guess(NamedTuple):
+    """A piece that may stand at a [MASK], and its probability."""
+
+    piece: str
+    share: float
+
+
+@torch.no_grad()
+def fill_mask(
+    model: MaskedTokenModel, tokenizer: Tokenizer, text: str, count: int = 5
+) -> list[list[Guess]]:
+    """The likeliest pieces for each [MASK] in a text, best first.
+
+    Each blank is guessed given the text alone, and not given what is guessed at the others.
+    """
+    if model.training:
+        raise ValueError("the model is in training mode, where dropout is random; call its eval()")
+    ids = torch.tensor([tokenizer.encode(text).ids])
+    if not (chosen := ids == tokenizer.mask).any():
+        raise ValueError(f"text={text!r} has no [MASK]; put one where a piece is to be guessed")
+    best = model(ids, chosen=chosen).softmax(dim=-1).topk(count)
+    return [
+        [Guess(tokenizer.vocabulary[i], share) for i, share in zip(*row, strict=True)]
+        for row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
 
 
 def _uniform(like: Tensor, generator: Generator) -> Tensor:
