@@ -17,22 +17,24 @@ import tomllib
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from bertfamily import corpora
 from bertfamily.batches import pack
 from bertfamily.checkpoints import load, save
-from bertfamily.encoder import Bert, Encoder
+from bertfamily.encoder import Bert
 from bertfamily.heads import IGNORE_INDEX, MaskedTokenModel
 from bertfamily.masking import mask_tokens
 from bertfamily.pretraining import (
     Examples,
     Settings,
     Stream,
-    evaluate,
     fast_in_bfloat16,
     initialize,
     masked_rows,
@@ -63,11 +65,10 @@ def main() -> None:
     phases, longest = config["batches"], max(phase["length"] for phase in config["batches"])
     streamed = config["text"].get("stream", False)
     feed = make_feed(phases, texts, tokenizer, settings.seed, streamed)
-    held_out = all_rows(held_out_texts, tokenizer, longest)
 
     model = make_model(dict(config["model"]), len(tokenizer.vocabulary), longest, settings.seed)
     model = wrap(model.to(device))
-    short = all_rows(held_out_texts, tokenizer, phases[0]["length"])
+    short = all_rows(chain(*held_out_texts.values()), tokenizer, phases[0]["length"])
     spread = short[:: max(1, short.numel() // 16_384)]  # enough to see the curve by
     curve = train(model, feed, settings, masked_once(spread, tokenizer), folder, share)
     if share[0] > 0:
@@ -75,18 +76,17 @@ def main() -> None:
     model = getattr(model, "module", model).eval()
     save(model, folder, STORE[config["store"]])
     made = load(folder).float().to(device)  # what a reader will load, rounded as it was stored
-    score = evaluate(made, masked_once(held_out, tokenizer))
     record = {
         "config": config,
         "settings": asdict(settings),
         "parameters": sum(p.numel() for p in model.parameters()),
         "tokens": curve[-1].tokens,
         "hours": round(curve[-1].seconds / 3600, 2),
-        "held out": score._asdict() | {"tokens": held_out.numel()},
-        "by frequency": by_frequency(made, held_out, Rows(texts, tokenizer, longest), tokenizer),
+        **measured(made, held_out_texts, Rows(texts, tokenizer, longest), tokenizer),
         "made with": made_with(share[1], device),
     }
-    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    write_record = partial(Path.write_text, data=json.dumps(record, indent=1) + "\n")
+    corpora.write_whole(folder / "record.json", write_record)
 
 
 def processes() -> tuple[tuple[int, int], torch.device, Callable]:
@@ -104,21 +104,23 @@ def processes() -> tuple[tuple[int, int], torch.device, Callable]:
 # --- text
 
 
-def read_texts(config: dict) -> tuple[Iterable[str], list[str]]:
-    """The texts to learn from and those held out: of named corpora, or of files."""
-    if "corpora" in config:
-        parts = [corpora.hold_out(whole_texts(name)) for name in config["corpora"]]
-        learn, held_out = zip(*parts, strict=True)
-        return list(chain(*learn)), list(chain(*held_out))
-    held_out = list(Lines(config["held_out"]))
+def read_texts(config: dict) -> tuple[Iterable[str], dict[str, list[str]]]:
+    """The texts to learn from, and by corpus those held out: of named corpora, or of files."""
+    if "corpora" in config:  # each name with the number of times that its texts are read
+        parts = {name: corpora.hold_out(whole_texts(name)) for name in config["corpora"]}
+        learn = chain(*(parts[name][0] * times for name, times in config["corpora"].items()))
+        return list(learn), {name: held_out for name, (_, held_out) in parts.items()}
+    held_out = {"held_out": list(Lines(config["held_out"]))}
     lines = Lines(config["files"], seed=config.get("shuffle", 0))
     return (lines if config["stream"] else list(lines)), held_out
 
 
 def whole_texts(name: str) -> list[str]:
-    """The documents of a corpus, or its reviews, each as one string."""
+    """The documents of a corpus, its reviews or its sentences, each as one string."""
     items = getattr(corpora, name)()
-    return [" ".join(x.sentences) if isinstance(x, corpora.Document) else x.text for x in items]
+    if isinstance(items[0], corpora.Document):
+        return [" ".join(document.sentences) for document in items]
+    return [getattr(item, "text", item) for item in items]
 
 
 class Lines:
@@ -127,7 +129,9 @@ class Lines:
     def __init__(self, files: str, seed: int = 0):
         from datasets import load_dataset
 
-        lines = load_dataset("text", data_files=files, split="train", streaming=True)
+        # A megabyte at a time; it holds each as Python objects, which take ten times as much.
+        options = {"split": "train", "streaming": True, "chunksize": 1 << 20}
+        lines = load_dataset("text", data_files=files, **options)
         self.lines = lines.shuffle(seed, buffer_size=10_000) if seed else lines
 
     def __iter__(self) -> Iterator[str]:
@@ -168,11 +172,11 @@ def make_feed(
 
 
 def make_tokenizer(config: dict, texts: Iterable[str], folder: Path) -> Tokenizer:
-    """The tokenizer kept in `folder`, or that of a package, or a new one made from the texts."""
+    """The tokenizer kept in `folder`, or that of a trained model, or a new one of the texts."""
     if (folder / "vocab.txt").exists():
         return fast(load_tokenizer(folder))
-    if config.get("of") == "minilm":
-        tokenizer = load_tokenizer(corpora.carried(corpora.MINILM))
+    if "of" in config:
+        tokenizer = load_tokenizer(trained(config["of"]))
     else:
         counts = word_counts(islice(texts, SEEN_FOR_WORDS))
         often = {word: n for word, n in counts.items() if n >= config["least"]}
@@ -184,28 +188,39 @@ def make_tokenizer(config: dict, texts: Iterable[str], folder: Path) -> Tokenize
 # --- model
 
 
+def trained(of: str) -> Path:
+    """The folder of a trained model: that of the carried encoder, "minilm", or one of ours."""
+    return corpora.carried(corpora.MINILM) if of == "minilm" else ROOT / of
+
+
 def make_model(config: dict, vocab: int, length: int, seed: int) -> MaskedTokenModel:
-    """A new model of the sizes in `config`, or a trained encoder under a new masked-token head."""
+    """A new model of the sizes in `config`, or a trained one, under a new head if it has none."""
     generator = torch.Generator().manual_seed(seed)
-    if config.get("of") != "minilm":
-        std = config.pop("std")
-        model = MaskedTokenModel(Bert(vocab=vocab, positions=length, **config))
-        initialize(model, generator, std)
-        table = model.encoder.embeddings.position.weight
-        table.data = sinusoids(*table.shape) * std * 2**0.5  # as large as a random table
+    if "of" in config:
+        encoder = load(trained(config["of"])).float()
+        if isinstance(encoder, MaskedTokenModel):
+            return encoder
+        model = MaskedTokenModel(replace(encoder.config, dropout=0.0, attention_dropout=0.0))
+        initialize(model, generator)
+        model.encoder.load_state_dict(encoder.state_dict(), strict=False)  # it may have a pooler
         return model
-    encoder = load(corpora.carried(corpora.MINILM), Encoder)
-    model = MaskedTokenModel(replace(encoder.config, dropout=0.0, attention_dropout=0.0))
-    initialize(model, generator)
-    model.encoder.load_state_dict(encoder.state_dict(), strict=False)  # it has a pooler to spare
+    std = config.pop("std")
+    model = MaskedTokenModel(Bert(vocab=vocab, positions=length, **config))
+    initialize(model, generator, std)
+    table = model.encoder.embeddings.position.weight
+    table.data = sinusoids(*table.shape) * std * 2**0.5  # as large as a random table
     return model
 
 
 def masked_once(rows: torch.Tensor, tokenizer: Tokenizer, seed: int = 0) -> list[Examples]:
-    """Rows in batches with masks that are the same at every evaluation."""
+    """Rows in batches with masks that are the same at every evaluation.
+
+    All that is chosen is hidden: a piece that stays as it is would be right without a guess.
+    """
     generator = torch.Generator().manual_seed(seed)
+    hide = partial(mask_tokens, mask=tokenizer.mask, ordinary=tokenizer.ordinary)
     return [
-        Examples(*mask_tokens(part, tokenizer.mask, tokenizer.ordinary, generator))
+        Examples(*hide(part, generator=generator, shares=(1.0, 0.0, 0.0)))
         for part in rows.split(64)
     ]
 
@@ -213,32 +228,56 @@ def masked_once(rows: torch.Tensor, tokenizer: Tokenizer, seed: int = 0) -> list
 # --- record
 
 
+class Blanks(NamedTuple):
+    """For each blank: -log P of what stood there, whether it was the first guess, and its id."""
+
+    nats: torch.Tensor
+    right: torch.Tensor
+    truth: torch.Tensor
+
+
 @torch.no_grad()
-def by_frequency(
+def guess(model: MaskedTokenModel, rows: torch.Tensor, tokenizer: Tokenizer) -> Blanks:
+    device, found = next(model.parameters()).device, []
+    for examples in masked_once(rows, tokenizer):
+        chosen = examples.labels != IGNORE_INDEX
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast_in_bfloat16(device)):
+            logits = model(examples.ids.to(device), chosen=chosen.to(device)).float().cpu()
+        truth = examples.labels[chosen]
+        nats = F.cross_entropy(logits, truth, reduction="none")
+        found.append(Blanks(nats, logits.argmax(dim=-1) == truth, truth))
+    return Blanks(*map(torch.cat, zip(*found, strict=True)))
+
+
+def measured(
     model: MaskedTokenModel,
-    rows: torch.Tensor,
-    learnt: Iterable[torch.Tensor],
+    held_out: dict[str, list[str]],
+    learnt: Rows,
     tokenizer: Tokenizer,
-) -> list[dict]:
-    """The share of right first guesses by how often the piece stands in the text learnt from."""
+) -> dict[str, dict]:
+    """How well blanks are guessed: in each corpus, and by how often a piece was there to learn."""
+    parts = {
+        name: guess(model, all_rows(texts, tokenizer, learnt.length), tokenizer)
+        for name, texts in held_out.items()
+    }
+    every = Blanks(*map(torch.cat, zip(*parts.values(), strict=True)))
     counts = torch.zeros(len(tokenizer.vocabulary), dtype=torch.long)
     for row in learnt:
         counts += row.bincount(minlength=len(counts))
-    device = next(model.parameters()).device
-    often, right = [], []
-    for examples in masked_once(rows, tokenizer):
-        chosen = examples.labels != IGNORE_INDEX
-        guess = model(examples.ids.to(device), chosen=chosen.to(device)).argmax(dim=-1).cpu()
-        often.append(counts[examples.labels[chosen]])
-        right.append(guess == examples.labels[chosen])
-    often, right = torch.cat(often), torch.cat(right)
+    often, bands = counts[every.truth], {}
     edges = [0, 100, 1_000, 10_000, 100_000, 1 << 60]
-    bands = []
     for low, high in zip(edges, edges[1:], strict=False):
         here = (low <= often) & (often < high)
-        accuracy = right[here].double().mean().item()
-        bands.append({"from": low, "masks": int(here.sum()), "accuracy": round(accuracy, 4)})
-    return bands
+        bands[f"from {low:,}"] = score(Blanks(*(x[here] for x in every)))
+    scores = {name: score(part) for name, part in {"all": every, **parts}.items()}
+    return {"held out": scores, "by frequency": bands}
+
+
+def score(blanks: Blanks) -> dict[str, float]:
+    """Their number, the mean loss in nats and the share whose first guess is right."""
+    means = [x.double().mean().item() if len(x) else None for x in blanks[:2]]
+    loss, accuracy = (x and round(x, 4) for x in means)
+    return {"masks": len(blanks.truth), "loss": loss, "accuracy": accuracy}
 
 
 def made_with(processes: int, device: torch.device) -> dict:

