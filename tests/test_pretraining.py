@@ -114,6 +114,15 @@ def test_the_mean_is_over_the_chosen_pieces_only():
     assert abs(each.mean() - loss) > 0.1
 
 
+def test_logits_in_bfloat16_are_widened_before_the_softmax():
+    """bfloat16 has three digits: a loss in it is off by up to a hundredth."""
+    model, asked = model_of(PretrainingModel).eval(), examples()
+    logits = model.bfloat16()(asked.ids, asked.segments, asked.keep)
+    losses = pretraining_losses(model, asked)
+    torch.testing.assert_close(losses.tokens, token_loss(logits.tokens.float(), asked.labels))
+    torch.testing.assert_close(losses.pairs, F.cross_entropy(logits.pairs.float(), asked.pairs))
+
+
 def test_the_decoder_runs_on_chosen_positions_only():
     model, asked = model_of(), examples(pairs=False)
     seen = []

@@ -305,7 +305,7 @@ def wikitext(split: str = "train") -> list[Document]:
 
 
 def everyday_sentences() -> list[str]:
-    """Short sentences that people wrote as examples (Tatoeba), each once, by their numbers there."""
+    """Short sentences that people wrote as examples (Tatoeba), each once, by its number there."""
     numbers = {}
     for line in _read(EVERYDAY, "spa.tsv").decode("utf-8").splitlines():
         sentence, _, origin = line.split("\t")  # English, Spanish, who wrote the two

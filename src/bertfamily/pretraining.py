@@ -286,7 +286,7 @@ def train(
     done, tokens = (curve[-1].step, curve[-1].tokens) if curve else (0, 0)
     sums = torch.zeros(2)
     bar = tqdm(total=settings.steps, initial=done, disable=number > 0 or not sys.stderr.isatty())
-    with bar, _plain_attention(device):
+    with bar, _attention(device, settings.bfloat16):
         while done < settings.steps:
             start = time.perf_counter()
             examples = feed(done)
@@ -342,9 +342,10 @@ def _step(
     return losses.cpu()
 
 
-def _plain_attention(device: torch.device) -> AbstractContextManager:
-    """On a CPU the fused kernel's backward pass in bfloat16 takes longer than the plain product."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+def _attention(device: torch.device, bfloat16: bool) -> AbstractContextManager:
+    """The faster kernel: on a CPU in bfloat16 the plain product, elsewhere the fused one."""
+    plain = bfloat16 and device.type == "cpu"
+    return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
 
 class Score(NamedTuple):
