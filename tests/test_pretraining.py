@@ -37,6 +37,7 @@ from bertfamily.pretraining import (
     rate_at,
     read_curve,
     shuffled,
+    sinusoids,
     train,
 )
 from bertfamily.wordpiece import SPECIAL, Tokenizer
@@ -261,8 +262,35 @@ def test_decay_pulls_weights_and_tables_and_not_biases_and_norms():
     assert spared | decayed == set(names.values())
 
 
+def test_sinusoids_by_hand():
+    """Dimensions 0 and 1 turn by 1 from place to place, dimensions 2 and 3 by 1/100."""
+    second = [math.sin(1), math.cos(1), math.sin(0.01), math.cos(0.01)]
+    third = [math.sin(2), math.cos(2), math.sin(0.02), math.cos(0.02)]
+    expected = torch.tensor([[0.0, 1, 0, 1], second, third])
+    torch.testing.assert_close(sinusoids(3, 4), expected)
+
+
+def test_a_run_has_the_rates_and_the_betas_of_its_settings(monkeypatch):
+    rates = []
+
+    def watched(model, settings):
+        optimizer = adamw(model, settings)
+        assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.95)}
+        optimizer.register_step_pre_hook(
+            lambda o, *_: rates.append({group["lr"] for group in o.param_groups})
+        )
+        return optimizer
+
+    monkeypatch.setattr(pretraining, "adamw", watched)
+    plan = Settings(steps=6, rate=1e-2, warmup=0.5, betas=(0.8, 0.95), every=6)
+    train(model_of(), masked_rows(random_rows(), 4, TOKENIZER, seed=0), plan)
+    assert rates == [{rate_at(plan, step)} for step in range(6)]
+
+
 def test_fresh_weights():
     model = MaskedTokenModel(Bert(vocab=3_000, hidden=64, layers=1, heads=2, inner=128))
+    for p in model.parameters():
+        nn.init.constant_(p, 7.0)  # whatever was there
     initialize(model, torch.Generator().manual_seed(0))
     table = model.encoder.embeddings.token.weight
     assert table[1:].std().item() == pytest.approx(0.0176, rel=0.02)  # 0.02, cut at 2 of them

@@ -215,11 +215,12 @@ def fast_in_bfloat16(device: torch.device | str = "cpu") -> bool:
 @torch.no_grad()
 def initialize(model: nn.Module, generator: torch.Generator, std: float = 0.02) -> None:
     """Fresh weights, in place: normal, cut at 2 std, biases 0, norms 1 (BERT, modeling.py)."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.trunc_normal_(module.weight, 0, std, -2 * std, 2 * std, generator=generator)
-            if getattr(module, "bias", None) is not None:
-                module.bias.zero_()
             if getattr(module, "padding_idx", None) is not None:
                 module.weight[module.padding_idx] = 0
         elif isinstance(module, nn.LayerNorm):
