@@ -287,6 +287,18 @@ def test_a_run_has_the_rates_and_the_betas_of_its_settings(monkeypatch):
     assert rates == [{rate_at(plan, step)} for step in range(6)]
 
 
+def test_a_point_is_the_mean_since_the_last_also_where_the_last_stretch_is_short():
+    feed = masked_rows(random_rows(), 4, TOKENIZER, seed=0)
+    each = train(model_of(config=STILL), feed, Settings(steps=5, every=1))
+    model = model_of(config=STILL)
+    points = train(model, feed, Settings(steps=5, every=2))
+    losses = [point.loss for point in each]
+    expected = [sum(losses[:2]) / 2, sum(losses[2:4]) / 2, losses[4]]
+    assert [point.step for point in points] == [2, 4, 5]
+    assert [point.loss for point in points] == pytest.approx(expected, rel=1e-5)
+    assert not model.training  # ready to be asked
+
+
 def test_fresh_weights():
     model = MaskedTokenModel(Bert(vocab=3_000, hidden=64, layers=1, heads=2, inner=128))
     for p in model.parameters():
