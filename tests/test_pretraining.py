@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from dataclasses import replace
 
 import pytest
@@ -297,6 +298,22 @@ def test_a_point_is_the_mean_since_the_last_also_where_the_last_stretch_is_short
     assert [point.step for point in points] == [2, 4, 5]
     assert [point.loss for point in points] == pytest.approx(expected, rel=1e-5)
     assert not model.training  # ready to be asked
+
+
+def test_the_time_of_a_run_that_goes_on_is_added_to_that_before(tmp_path):
+    feed = masked_rows(random_rows(), 4, TOKENIZER, seed=0)
+
+    def slow_then_cut(step):
+        if step == 1:
+            raise KeyboardInterrupt
+        time.sleep(0.5)
+        return feed(step)
+
+    plan = Settings(steps=2, every=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(model_of(), slow_then_cut, plan, folder=tmp_path)
+    first, last = train(model_of(), feed, plan, folder=tmp_path)
+    assert last.seconds > first.seconds > 0.5
 
 
 def test_fresh_weights():
