@@ -178,16 +178,18 @@ def test_a_stream_is_trained_on_like_a_file(texts, tmp_path):
     assert curve_of(tmp_path / "run") == curve
 
 
-@pytest.mark.parametrize("name", ["mini"])
-def test_a_committed_model_is_what_its_card_says(name):
+@pytest.mark.parametrize("name, limit", [("mini", 20e6), ("fill-mask", 24e6)])
+def test_a_committed_model_is_what_its_card_says(name, limit):
     folder = data_path(f"checkpoints/{name}")
     record = json.loads((folder / "record.json").read_text())
     model = load(folder).float()
     assert sum(p.numel() for p in model.parameters()) == record["parameters"]
     assert len(load_tokenizer(folder).vocabulary) == model.encoder.config.vocab
+    whole, card = record["held out"]["all"], data_path("README.md").read_text("utf-8")
+    assert f"loss {whole['loss']:.2f} nats and {whole['accuracy']:.1%}".replace("%", " %") in card
     curve = read_curve(folder / "curve.csv")
     assert curve[-1].step == record["settings"]["steps"] and curve[-1].tokens == record["tokens"]
-    assert sum(p.stat().st_size for p in folder.iterdir() if p.suffix != ".pt") < 20e6
+    assert sum(p.stat().st_size for p in folder.iterdir() if p.suffix != ".pt") < limit
 
 
 def test_memory_stays_flat_as_a_streamed_corpus_grows(tmp_path):

@@ -8,8 +8,10 @@ https://arxiv.org/abs/1907.11692).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -37,12 +39,17 @@ def pad(encodings: Sequence[Encoding], pad_id: int = 0, to: int | None = None) -
             f"to={to}, but text {where} has {longest} tokens; cut it: encode(…, longest={to})"
         )
     width = longest if to is None else to
-    ids = torch.full((len(encodings), width), pad_id)
+    keep = torch.arange(width) < torch.tensor(lengths)[:, None]
+    ids = torch.full(keep.shape, pad_id)
+    ids[keep] = _joined(e.ids for e in encodings)
     segments = torch.zeros_like(ids)
-    for row, encoding in enumerate(encodings):
-        ids[row, : lengths[row]] = torch.tensor(encoding.ids, dtype=torch.long)
-        segments[row, : lengths[row]] = torch.tensor(encoding.segments, dtype=torch.long)
-    return Batch(ids, segments, torch.arange(width) < torch.tensor(lengths)[:, None])
+    segments[keep] = _joined(e.segments for e in encodings)
+    return Batch(ids, segments, keep)
+
+
+def _joined(lists: Iterable[Sequence[int]]) -> Int[Tensor, " all"]:
+    """One row of all the numbers; by way of numpy, which reads a list ten times as fast."""
+    return torch.from_numpy(np.fromiter(chain.from_iterable(lists), np.int64))
 
 
 def buckets(
