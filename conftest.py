@@ -1,7 +1,11 @@
 """What holds for every test and every chapter that is re-run: one thread and no network."""
 
 import os
+import shutil
 from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
 
 from tasks import KERNEL
 
@@ -9,3 +13,18 @@ from tasks import KERNEL
 # tests/offline/sitecustomize.py on their path; it refuses every connection.
 os.environ["PYTHONPATH"] = str(Path(__file__).parent / "tests" / "offline")
 os.environ |= KERNEL
+
+CHROMIUM = list(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])))
+FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync""".split()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One for all files of tests: a process cannot have two of Playwright's loops."""
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM[0], args=FLAGS)
+        yield browser
+        browser.close()

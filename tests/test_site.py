@@ -7,7 +7,6 @@ another host is stopped and counts as an error. Without Chromium the browser's t
 import functools
 import http.server
 import re
-import shutil
 import threading
 from collections import namedtuple
 from pathlib import Path
@@ -18,7 +17,6 @@ import pytest
 import yaml
 from axe_playwright_python.base import AXE_SCRIPT
 from bs4 import BeautifulSoup
-from playwright.sync_api import sync_playwright
 
 import tasks
 
@@ -31,10 +29,6 @@ PAGES = [f"{name}.html" for name in [*FILES, "search", "genindex", "py-modindex"
 # What we write by hand or make ourselves is looked at in every mode, the rest in one.
 THOROUGH = [f"{name}.html" for name in ["book/intro", "book/claims", "book/api", *CHAPTERS]]
 HEAVY = 1_500_000  # bytes, uncompressed, of a chapter's page with all that it loads
-
-CHROMIUM = list(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])))
-FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
---disable-component-update --disable-sync""".split()
 
 Opened = namedtuple("Opened", "name page problems weights")
 
@@ -134,16 +128,6 @@ def address(site):
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if not CHROMIUM:
-        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM[0], args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

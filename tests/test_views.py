@@ -3,21 +3,15 @@
 import base64
 import io
 import re
-import shutil
 
 import matplotlib.image
 import numpy as np
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from bertfamily.views import AttentionView, TokenStrip, show_source
 
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 TOKENS = "[CLS] another beautiful day [SEP]".split()
 HOSTILE = [
     "<s>",
@@ -48,17 +42,6 @@ def looks(weights, query, queries, keys):
 
 def html_of(*views):
     return "".join(view._repr_mimebundle_()["text/html"] for view in views)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("no chromium on this machine: the views were not tried in a browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
