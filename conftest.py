@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tasks import KERNEL
 
@@ -24,6 +23,8 @@ def browser():
     """One for all files of tests: a process cannot have two of Playwright's loops."""
     if not CHROMIUM:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright  # here: most runs of pytest need no browser
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM[0], args=FLAGS)
         yield browser

@@ -17,8 +17,8 @@ import tomllib
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
-from functools import partial
 from itertools import chain, islice
+from operator import methodcaller
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,8 +85,8 @@ def main() -> None:
         **measured(made, held_out_texts, Rows(texts, tokenizer, longest), tokenizer),
         "made with": made_with(share[1], device),
     }
-    write_record = partial(Path.write_text, data=json.dumps(record, indent=1) + "\n")
-    corpora.write_whole(folder / "record.json", write_record)
+    text = json.dumps(record, indent=1) + "\n"
+    corpora.write_whole(folder / "record.json", methodcaller("write_text", text, "utf-8"))
 
 
 def processes() -> tuple[tuple[int, int], torch.device, Callable]:
@@ -218,10 +218,9 @@ def masked_once(rows: torch.Tensor, tokenizer: Tokenizer, seed: int = 0) -> list
     All that is chosen is hidden: a piece that stays as it is would be right without a guess.
     """
     generator = torch.Generator().manual_seed(seed)
-    hide = partial(mask_tokens, mask=tokenizer.mask, ordinary=tokenizer.ordinary)
+    pieces, hidden = (tokenizer.mask, tokenizer.ordinary), (1.0, 0.0, 0.0)
     return [
-        Examples(*hide(part, generator=generator, shares=(1.0, 0.0, 0.0)))
-        for part in rows.split(64)
+        Examples(*mask_tokens(part, *pieces, generator, shares=hidden)) for part in rows.split(64)
     ]
 
 
