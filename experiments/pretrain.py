@@ -20,7 +20,6 @@ from dataclasses import asdict, replace
 from itertools import chain, islice
 from operator import methodcaller
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,9 +27,10 @@ import torch.nn.functional as F
 from bertfamily import corpora
 from bertfamily.batches import pack
 from bertfamily.checkpoints import load, save
+from bertfamily.counts import Counts, Measured, interval
 from bertfamily.encoder import Bert
 from bertfamily.heads import IGNORE_INDEX, MaskedTokenModel
-from bertfamily.masking import mask_tokens
+from bertfamily.masking import mask_tokens, measure
 from bertfamily.pretraining import (
     Examples,
     Settings,
@@ -76,15 +76,20 @@ def main() -> None:
     model = getattr(model, "module", model).eval()
     save(model, folder, STORE[config["store"]])
     made = load(folder).float().to(device)  # what a reader will load, rounded as it was stored
+    learnt = Rows(texts, tokenizer, longest)
     record = {
         "config": config,
         "settings": asdict(settings),
         "parameters": sum(p.numel() for p in model.parameters()),
         "tokens": curve[-1].tokens,
         "hours": round(curve[-1].seconds / 3600, 2),
-        **measured(made, held_out_texts, Rows(texts, tokenizer, longest), tokenizer),
+        **measured(made, held_out_texts, learnt, tokenizer),
         "made with": made_with(share[1], device),
+        "before": before(config["model"]),
     }
+    if not streamed:  # counts of all that was read need its size in memory
+        every = chain(*held_out_texts.values())
+        record["beside counts"] = beside_counts(made, every, learnt, tokenizer)
     text = json.dumps(record, indent=1) + "\n"
     corpora.write_whole(folder / "record.json", methodcaller("write_text", text, "utf-8"))
 
@@ -193,6 +198,12 @@ def trained(of: str) -> Path:
     return corpora.carried(corpora.MINILM) if of == "minilm" else ROOT / of
 
 
+def before(config: dict) -> dict | None:
+    """The record of the model that this one goes on from; None if it begins, or there is none."""
+    kept = trained(config["of"]) / "record.json" if "of" in config else None
+    return json.loads(kept.read_text("utf-8")) if kept and kept.exists() else None
+
+
 def make_model(config: dict, vocab: int, length: int, seed: int) -> MaskedTokenModel:
     """A new model of the sizes in `config`, or a trained one, under a new head if it has none."""
     generator = torch.Generator().manual_seed(seed)
@@ -227,25 +238,13 @@ def masked_once(rows: torch.Tensor, tokenizer: Tokenizer, seed: int = 0) -> list
 # --- record
 
 
-class Blanks(NamedTuple):
-    """For each blank: -log P of what stood there, whether it was the first guess, and its id."""
-
-    nats: torch.Tensor
-    right: torch.Tensor
-    truth: torch.Tensor
-
-
-@torch.no_grad()
-def guess(model: MaskedTokenModel, rows: torch.Tensor, tokenizer: Tokenizer) -> Blanks:
-    device, found = next(model.parameters()).device, []
-    for examples in masked_once(rows, tokenizer):
-        chosen = examples.labels != IGNORE_INDEX
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast_in_bfloat16(device)):
-            logits = model(examples.ids.to(device), chosen=chosen.to(device)).float().cpu()
-        truth = examples.labels[chosen]
-        nats = F.cross_entropy(logits, truth, reduction="none")
-        found.append(Blanks(nats, logits.argmax(dim=-1) == truth, truth))
-    return Blanks(*map(torch.cat, zip(*found, strict=True)))
+def asked(model: MaskedTokenModel, blanks: Iterable[Examples]) -> Measured:
+    """How the model guesses them, in the precision that the machine trains in."""
+    device, parts = next(model.parameters()).device, []
+    with torch.autocast(device.type, torch.bfloat16, enabled=fast_in_bfloat16(device)):
+        for some in blanks:
+            parts.append(measure(model, some.ids.to(device), some.labels.to(device)))
+    return Measured(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
 
 def measured(
@@ -255,28 +254,61 @@ def measured(
     tokenizer: Tokenizer,
 ) -> dict[str, dict]:
     """How well blanks are guessed: in each corpus, and by how often a piece was there to learn."""
-    parts = {
-        name: guess(model, all_rows(texts, tokenizer, learnt.length), tokenizer)
-        for name, texts in held_out.items()
-    }
-    every = Blanks(*map(torch.cat, zip(*parts.values(), strict=True)))
+    parts, truths = {}, []
+    for name, texts in held_out.items():
+        blanks = masked_once(all_rows(texts, tokenizer, learnt.length), tokenizer)
+        parts[name] = asked(model, blanks)
+        truths += [some.labels[some.labels != IGNORE_INDEX] for some in blanks]
+    every = Measured(*map(torch.cat, zip(*parts.values(), strict=True)))
     counts = torch.zeros(len(tokenizer.vocabulary), dtype=torch.long)
     for row in learnt:
         counts += row.bincount(minlength=len(counts))
-    often, bands = counts[every.truth], {}
+    often, bands = counts[torch.cat(truths)], {}
     edges = [0, 100, 1_000, 10_000, 100_000, 1 << 60]
     for low, high in zip(edges, edges[1:], strict=False):
         here = (low <= often) & (often < high)
-        bands[f"from {low:,}"] = score(Blanks(*(x[here] for x in every)))
+        bands[f"from {low:,}"] = score(Measured(*(x[here] for x in every)))
     scores = {name: score(part) for name, part in {"all": every, **parts}.items()}
     return {"held out": scores, "by frequency": bands}
 
 
-def score(blanks: Blanks) -> dict[str, float]:
+def score(blanks: Measured) -> dict[str, float]:
     """Their number, the mean loss in nats and the share whose first guess is right."""
-    means = [x.double().mean().item() if len(x) else None for x in blanks[:2]]
+    means = [x.double().mean().item() if len(x) else None for x in blanks]
     loss, accuracy = (x and round(x, 4) for x in means)
-    return {"masks": len(blanks.truth), "loss": loss, "accuracy": accuracy}
+    return {"masks": len(blanks.nats), "loss": loss, "accuracy": accuracy}
+
+
+def beside_counts(
+    model: MaskedTokenModel,
+    held_out: Iterable[str],
+    learnt: Rows,
+    tokenizer: Tokenizer,
+    count: int = 4_000,
+) -> dict[str, dict]:
+    """The model, and counts of the rows that it learnt from, asked about the same blanks.
+
+    Each blank is the only one of its row, so that all may see what is around it. With a mean stand
+    the ends of its 95 % interval over rows.
+    """
+    rows = all_rows(held_out, tokenizer, learnt.length)
+    places = tokenizer.ordinary[rows].nonzero()
+    drawn = torch.randperm(len(places), generator=torch.Generator().manual_seed(0))[:count]
+    row, place = (places := places[drawn]).unbind(dim=1)
+    here = F.one_hot(place, learnt.length).bool()
+    ids, labels = rows[row].masked_fill(here, tokenizer.mask), rows[row]
+    answers = {"model": asked(model, [Examples(ids, labels.masked_fill(~here, IGNORE_INDEX))])}
+    counts = Counts([some.tolist() for some in learnt], reach=2)
+    for left, right in (0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (2, 2):
+        name = f"counts, {left} left, {right} right"
+        answers[name] = counts.measure(rows.tolist(), places, left, right)
+    return {
+        name: {
+            what: [round(x, 4) for x in interval(values.double(), row)]
+            for what, values in zip(("loss", "accuracy"), answer, strict=True)
+        }
+        for name, answer in answers.items()
+    }
 
 
 def made_with(processes: int, device: torch.device) -> dict:

@@ -107,6 +107,9 @@ def test_a_run_leaves_a_model_that_loads_its_tokenizer_its_curve_and_a_record(ma
     for what in "loss", "accuracy":
         overall = sum(b["masks"] * b[what] for b in bands if b["masks"]) / whole["masks"]
         assert overall == pytest.approx(whole[what], abs=1e-3)
+    beside = record["beside counts"]
+    assert len(beside) == 8 and beside["model"] != beside["counts, 0 left, 0 right"]
+    assert all(low <= mean <= high for way in beside.values() for mean, low, high in way.values())
 
 
 def test_a_run_goes_on_from_a_trained_model(made, texts, tmp_path):
@@ -122,6 +125,8 @@ def test_a_run_goes_on_from_a_trained_model(made, texts, tmp_path):
     ours, theirs = load(tmp_path / "run").state_dict(), load(folder).state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
     assert load_tokenizer(tmp_path / "run").vocabulary == load_tokenizer(folder).vocabulary
+    first, then = (json.loads((f / "record.json").read_text()) for f in (folder, tmp_path / "run"))
+    assert first["before"] is None and then["before"] == first
 
 
 def test_named_corpora_are_read_as_often_as_the_file_says():
@@ -133,6 +138,23 @@ def test_named_corpora_are_read_as_often_as_the_file_says():
     assert twice == once + once and held_once == held_twice
     assert not set(once) & set(held_once["everyday_sentences"])
     assert len(once) + len(held_once["everyday_sentences"]) == 119_342
+
+
+def test_the_model_and_the_counts_answer_the_same_blanks(made):
+    """In a text that goes in a circle, one neighbour tells all; a blank is alone in its row."""
+    sys.path.insert(0, str(SCRIPT.parent))
+    from pretrain import Rows, beside_counts
+
+    folder, _ = made
+    model, tokenizer = load(folder).float(), load_tokenizer(folder)
+    circle = [" ".join("the dog and a man".split() * 40)]
+    asked, told = [], beside_counts(model, circle, Rows(circle * 2, tokenizer, 32), tokenizer, 50)
+    assert told["counts, 1 left, 0 right"]["accuracy"][0] > 0.9  # [CLS] and [SEP] cut the circle
+    assert 0.1 < told["counts, 0 left, 0 right"]["accuracy"][0] < 0.3
+    model.register_forward_pre_hook(lambda _, args: asked.append(args[0]))
+    beside_counts(model, circle, Rows(circle, tokenizer, 32), tokenizer, 50)
+    (rows,) = asked
+    assert len(rows) == 50 and ((rows == tokenizer.mask).sum(dim=1) == 1).all()
 
 
 def test_a_run_that_was_stopped_goes_on(made, texts, tmp_path):

@@ -30,6 +30,7 @@ from bertfamily.masking import (
     hide,
     mask_tokens,
     masked_copies,
+    measure,
 )
 from bertfamily.wordpiece import SPECIAL, Tokenizer
 
@@ -723,3 +724,36 @@ def test_what_cannot_be_filled_is_refused(asked):
         fill_mask(model, tokenizer, "you must stop")
     with pytest.raises(ValueError, match="training mode"):
         fill_mask(model.train(), tokenizer, "you [MASK]")
+
+
+def test_each_blank_is_measured_as_when_it_is_asked_for_by_itself(asked):
+    model, tokenizer = asked
+    ids = torch.randint(5, 13, (7, 9), generator=seeded())
+    hidden = mask_tokens(ids, tokenizer.mask, tokenizer.ordinary, seeded(1), 0.4, (1.0, 0.0, 0.0))
+    found = measure(model, *hidden, size=3)
+    nats, hits = [], []
+    for row, place in (hidden.labels != IGNORE_INDEX).nonzero().tolist():
+        shares = model(hidden.ids[row : row + 1])[0, place].softmax(dim=-1)
+        nats.append(-shares[ids[row, place]].log())
+        hits.append(shares.argmax() == ids[row, place])
+    assert_close(found.nats, torch.stack(nats))
+    assert found.hits.tolist() == [bool(hit) for hit in hits] and 0 < sum(hits) < len(hits)
+
+
+def test_segments_and_padding_are_read_when_measuring(asked):
+    model, tokenizer = asked
+    torch.nn.init.normal_(model.encoder.embeddings.segment.weight)
+    ids = torch.randint(5, 13, (2, 9), generator=seeded())
+    short = measure(model, ids, ids, torch.ones_like(ids))
+    padded = torch.cat([ids, torch.zeros(2, 3, dtype=torch.long)], dim=1)
+    keep = torch.arange(12).expand(2, 12) < 9
+    labels = padded.masked_fill(~keep, IGNORE_INDEX)
+    assert_close(measure(model, padded, labels, torch.ones_like(padded), keep).nats, short.nats)
+    assert (measure(model, padded, labels, None, keep).nats - short.nats).abs().max() > 0.01
+
+
+def test_a_model_in_training_is_not_measured(asked):
+    model, _ = asked
+    ids = torch.full((1, 4), 6)
+    with pytest.raises(ValueError, match="training mode"):
+        measure(model.train(), ids, ids)

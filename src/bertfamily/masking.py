@@ -6,7 +6,7 @@ token may be chosen: `may = tokenizer.ordinary[ids]` leaves out special tokens, 
 unused pieces. What surprises: one chosen token in five is not hidden behind [MASK].
 
 Masks drawn for each batch are dynamic (RoBERTa), `masked_copies` are static (BERT). Left out: the
-original's upper limit of 20 chosen tokens in a text of 128. `fill_mask` asks a trained model.
+original's upper limit of 20 chosen tokens in a text of 128. `fill_mask` and `measure` ask a model.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,11 @@ from math import isclose
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Int
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
+from bertfamily.counts import Measured
 from bertfamily.heads import IGNORE_INDEX, MaskedTokenModel
 from bertfamily.wordpiece import Tokenizer
 
@@ -190,8 +192,7 @@ def fill_mask(
 
     Each blank is guessed given the text alone, and not given what is guessed at the others.
     """
-    if model.training:
-        raise ValueError("the model is in training mode, where dropout is random; call its eval()")
+    _check_eval(model)
     ids = torch.tensor([tokenizer.encode(text).ids])
     if not (chosen := ids == tokenizer.mask).any():
         raise ValueError(f"text={text!r} has no [MASK]; put one where a piece is to be guessed")
@@ -200,6 +201,38 @@ def fill_mask(
         [Guess(tokenizer.vocabulary[i], share) for i, share in zip(*row, strict=True)]
         for row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
+
+
+@torch.no_grad()
+def measure(
+    model: nn.Module,
+    ids: Ids,
+    labels: Int[Tensor, "batch seq"],
+    segments: Int[Tensor, "batch seq"] | None = None,
+    keep: Where | None = None,
+    size: int = 64,
+) -> Measured:
+    """How well a model guesses the chosen pieces, in the order in which they stand.
+
+    Hide all of them to ask, `shares=(1, 0, 0)`: a piece that was left can be copied. `size` rows
+    are asked about at once.
+    """
+    _check_eval(model)
+    inputs, parts = (ids, labels, segments, keep), []
+    for start in range(0, len(ids), size):
+        some = [None if x is None else x[start : start + size] for x in inputs]
+        chosen = some[1] != IGNORE_INDEX
+        logits = model(some[0], *some[2:], chosen=chosen)
+        logits = (logits[0] if isinstance(logits, tuple) else logits).float()
+        truth = some[1][chosen]
+        nats = F.cross_entropy(logits, truth, reduction="none")
+        parts.append(Measured(nats, logits.argmax(dim=-1) == truth))
+    return Measured(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def _check_eval(model: nn.Module) -> None:
+    if model.training:
+        raise ValueError("the model is in training mode, where dropout is random; call its eval()")
 
 
 def _uniform(like: Tensor, generator: Generator) -> Tensor:

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from bertfamily.batches import pad
 from bertfamily.corpora import write_whole
 from bertfamily.heads import IGNORE_INDEX
-from bertfamily.masking import mask_tokens
+from bertfamily.masking import mask_tokens, measure
 from bertfamily.pairs import Pair
 from bertfamily.wordpiece import Encoding, Tokenizer
 
@@ -359,19 +359,16 @@ class Score(NamedTuple):
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[Examples], bfloat16: bool = False) -> Score:
     """The mean loss and the accuracy over all chosen pieces of the batches; nan without any."""
-    device = next(model.parameters()).device
+    device, parts = next(model.parameters()).device, []
     model.eval()
-    loss, right, total = 0.0, 0, 0
     for examples in batches:
-        ids, labels, segments, keep, _ = (None if x is None else x.to(device) for x in examples)
-        chosen = labels != IGNORE_INDEX
+        *asked, _ = (None if x is None else x.to(device) for x in examples)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            logits = model(ids, segments, keep, chosen=chosen)
-        logits = _full(logits[0] if isinstance(logits, tuple) else logits)
-        loss += F.cross_entropy(logits, labels[chosen], reduction="sum").item()
-        right += (logits.argmax(dim=-1) == labels[chosen]).sum().item()
-        total += len(logits)
-    return Score(loss / total, right / total) if total else Score(math.nan, math.nan)
+            parts.append(measure(model, *asked))
+    if not parts:
+        return Score(math.nan, math.nan)
+    nats, hits = map(torch.cat, zip(*parts, strict=True))
+    return Score(nats.double().mean().item(), hits.double().mean().item())
 
 
 # --- what is kept of it
