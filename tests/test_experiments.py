@@ -12,6 +12,7 @@ import torch
 
 from bertfamily.checkpoints import load
 from bertfamily.corpora import data_path, sample
+from bertfamily.counts import Counts
 from bertfamily.pretraining import read_curve
 from bertfamily.wordpiece import load_tokenizer
 
@@ -140,7 +141,7 @@ def test_named_corpora_are_read_as_often_as_the_file_says():
     assert len(once) + len(held_once["everyday_sentences"]) == 119_342
 
 
-def test_the_model_and_the_counts_answer_the_same_blanks(made):
+def test_the_model_and_the_counts_answer_the_same_blanks(made, monkeypatch):
     """In a text that goes in a circle, one neighbour tells all; a blank is alone in its row."""
     sys.path.insert(0, str(SCRIPT.parent))
     from pretrain import Rows, beside_counts
@@ -148,7 +149,13 @@ def test_the_model_and_the_counts_answer_the_same_blanks(made):
     folder, _ = made
     model, tokenizer = load(folder).float(), load_tokenizer(folder)
     circle = [" ".join("the dog and a man".split() * 40)]
+    sides, measure = [], Counts.measure
+    monkeypatch.setattr(Counts, "measure", lambda *a: sides.append(a[3:]) or measure(*a))
     asked, told = [], beside_counts(model, circle, Rows(circle * 2, tokenizer, 32), tokenizer, 50)
+    assert list(told) == [
+        "model",
+        *(f"counts, {left} left, {right} right" for left, right in sides),
+    ]
     assert told["counts, 1 left, 0 right"]["accuracy"][0] > 0.9  # [CLS] and [SEP] cut the circle
     assert 0.1 < told["counts, 0 left, 0 right"]["accuracy"][0] < 0.3
     model.register_forward_pre_hook(lambda _, args: asked.append(args[0]))
