@@ -74,6 +74,8 @@ def main() -> None:
     if share[0] > 0:
         return
     model = getattr(model, "module", model).eval()
+    for place in config.get("mend", []):
+        mend_position(model, place)
     save(model, folder, STORE[config["store"]])
     made = load(folder).float().to(device)  # what a reader will load, rounded as it was stored
     learnt = Rows(texts, tokenizer, longest)
@@ -221,6 +223,24 @@ def make_model(config: dict, vocab: int, length: int, seed: int) -> MaskedTokenM
     table = model.encoder.embeddings.position.weight
     table.data = sinusoids(*table.shape) * std * 2**0.5  # as large as a random table
     return model
+
+
+@torch.no_grad()
+def mend_position(model: MaskedTokenModel, place: int) -> None:
+    """Make one row of the position table anew, from the rows beside it.
+
+    At the end of a packed row always stands a [SEP]. After a long time in rows of 64 the model
+    takes whatever it reads at place 63 for one, and longer rows later on did not undo it. What a
+    row is to its two neighbours is found by least squares (with a ridge) from all other places.
+    """
+    table = model.encoder.embeddings.position.weight
+    mean, last = table.mean(dim=0), len(table) - 1
+    beside = torch.cat([table[:-2], table[2:]], dim=1) - mean.repeat(2)  # of places 1, 2, …
+    others = [p for p in range(2, last - 1) if abs(p - place) > 1]  # the ends are [CLS] and [SEP]
+    known, wanted = beside[[p - 1 for p in others]], table[others] - mean
+    ridge = 0.1 * torch.eye(known.shape[1], device=known.device)
+    weights = torch.linalg.solve(known.T @ known + ridge, known.T @ wanted)
+    table[place] = beside[place - 1] @ weights + mean
 
 
 def masked_once(rows: torch.Tensor, tokenizer: Tokenizer, seed: int = 0) -> list[Examples]:
