@@ -13,7 +13,9 @@ import torch
 from bertfamily.checkpoints import load
 from bertfamily.corpora import data_path, sample
 from bertfamily.counts import Counts
-from bertfamily.pretraining import read_curve
+from bertfamily.encoder import Bert
+from bertfamily.heads import MaskedTokenModel
+from bertfamily.pretraining import read_curve, sinusoids
 from bertfamily.wordpiece import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -247,3 +249,21 @@ def test_memory_stays_flat_as_a_streamed_corpus_grows(tmp_path):
     small, large, as_list = peaks
     assert large < small + 20
     assert as_list > small + 40  # the control
+
+
+def test_a_row_of_the_position_table_is_made_anew_from_its_neighbours():
+    """Sines are such a table: a step along it is the same turn at every place."""
+    sys.path.insert(0, str(SCRIPT.parent))
+    from pretrain import mend_position
+
+    config = Bert(vocab=20, hidden=16, layers=1, heads=2, inner=16, positions=64)
+    model = MaskedTokenModel(config)
+    table = model.encoder.embeddings.position.weight
+    table.data = sinusoids(64, 16) + 1.0  # all rows may have something in common
+    before = table.detach().clone()
+    table.data[31] = 9.0
+    mend_position(model, 31)
+    others = [p for p in range(64) if p != 31]
+    assert torch.equal(table[others], before[others])
+    torch.testing.assert_close(table[31], before[31], atol=0.05, rtol=0)
+    assert (before[[30, 32]].mean(dim=0) - before[31]).abs().max() > 0.1  # a mean is not enough
