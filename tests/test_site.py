@@ -5,10 +5,7 @@ another host is stopped and counts as an error. Without Chromium the browser's t
 """
 
 import functools
-import http.server
 import re
-import threading
-from collections import namedtuple
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,8 +14,6 @@ import pytest
 import yaml
 from axe_playwright_python.base import AXE_SCRIPT
 from bs4 import BeautifulSoup
-
-import tasks
 
 ROOT = Path(__file__).parents[1]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
@@ -29,13 +24,6 @@ PAGES = [f"{name}.html" for name in [*FILES, "search", "genindex", "py-modindex"
 # What we write by hand or make ourselves is looked at in every mode, the rest in one.
 THOROUGH = [f"{name}.html" for name in ["book/intro", "book/claims", "book/api", *CHAPTERS]]
 HEAVY = 1_500_000  # bytes, uncompressed, of a chapter's page with all that it loads
-
-Opened = namedtuple("Opened", "name page problems weights")
-
-
-@pytest.fixture(scope="session")
-def site():
-    return tasks.build()
 
 
 @functools.cache
@@ -112,53 +100,6 @@ def test_launch_buttons_lead_to_the_notebook(site, name):
 
 
 # --- the browser
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture(scope="session")
-def address(site):
-    handler = functools.partial(Quiet, directory=site)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def visit(browser, address):
-    """Open a page of the site; what goes wrong and what weighs how much is written down."""
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 900}, color_scheme="light", reduced_motion="reduce"
-    )
-
-    def visit(name, address=address):
-        page, problems, requests = context.new_page(), [], []
-
-        def route(route):
-            if route.request.url.startswith(address):
-                route.continue_()
-            else:
-                problems.append(f"asks for {route.request.url}")
-                route.abort()
-
-        page.route(re.compile("^(?!file:|data:)"), route)
-        page.on("requestfinished", lambda r: requests.append(r))
-        page.on("response", lambda r: problems.append(r.url) if r.status >= 400 else None)
-        page.on("requestfailed", lambda r: problems.append(f"failed: {r.url}"))
-        page.on("pageerror", lambda e: problems.append(str(e)))
-        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-        page.goto(f"{address}/{name}", wait_until="networkidle")
-        weights = {request.url: len(request.response().body()) for request in requests}
-        return Opened(name, page, problems, weights)
-
-    yield visit
-    context.close()
 
 
 @pytest.fixture(scope="module", params=PAGES)
