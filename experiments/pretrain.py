@@ -28,7 +28,7 @@ from bertfamily import corpora
 from bertfamily.batches import pack
 from bertfamily.checkpoints import load, save
 from bertfamily.counts import Counts, Measured, interval
-from bertfamily.encoder import Bert
+from bertfamily.encoder import Bert, Encoder
 from bertfamily.heads import IGNORE_INDEX, MaskedTokenModel
 from bertfamily.masking import mask_tokens, measure
 from bertfamily.pretraining import (
@@ -57,7 +57,7 @@ def main() -> None:
     config = tomllib.loads(options.config.read_text("utf-8"))
     folder = options.folder or ROOT / config["folder"]
     torch.set_num_threads(config["threads"])
-    settings = Settings(**config["settings"], bfloat16=fast_in_bfloat16())
+    settings = Settings(**{"bfloat16": fast_in_bfloat16()} | config["settings"])
     share, device, wrap = processes()
 
     texts, held_out_texts = read_texts(config["text"])
@@ -69,15 +69,15 @@ def main() -> None:
     model = make_model(dict(config["model"]), len(tokenizer.vocabulary), longest, settings.seed)
     model = wrap(model.to(device))
     short = all_rows(chain(*held_out_texts.values()), tokenizer, phases[0]["length"])
-    spread = short[:: max(1, short.numel() // 16_384)]  # enough to see the curve by
+    spread = short[:: max(1, short.numel() // 8_192)]  # enough to see the curve by
     curve = train(model, feed, settings, masked_once(spread, tokenizer), folder, share)
     if share[0] > 0:
         return
     model = getattr(model, "module", model).eval()
-    for place in config.get("mend", []):
-        mend_position(model, place)
-    save(model, folder, STORE[config["store"]])
-    made = load(folder).float().to(device)  # what a reader will load, rounded as it was stored
+    in_part = "learn_layers" in config["model"]
+    save(model, folder, STORE[config["store"]], trained_only=in_part)
+    rest = trained(config["model"]["of"]) if in_part else None
+    made = load(folder, rest=rest).float().to(device)  # what a reader will load, rounded as stored
     learnt = Rows(texts, tokenizer, longest)
     record = {
         "config": config,
@@ -113,13 +113,35 @@ def processes() -> tuple[tuple[int, int], torch.device, Callable]:
 
 def read_texts(config: dict) -> tuple[Iterable[str], dict[str, list[str]]]:
     """The texts to learn from, and by corpus those held out: of named corpora, or of files."""
-    if "corpora" in config:  # each name with the number of times that its texts are read
-        parts = {name: corpora.hold_out(whole_texts(name)) for name in config["corpora"]}
-        learn = chain(*(parts[name][0] * times for name, times in config["corpora"].items()))
-        return list(learn), {name: held_out for name, (_, held_out) in parts.items()}
+    if "corpora" in config:  # each name with the number of times, or the share, that is read of it
+        parts = {name: learn_and_held_out(name) for name in config["corpora"]}
+        learn = []
+        for name, times in config["corpora"].items():
+            texts = parts[name][0]
+            learn += texts * times if times >= 1 else texts[:: round(1 / times)]
+        if every := config.get("typed"):
+            learn[::every] = map(typed, learn[::every])
+        return learn, {name: held_out for name, (_, held_out) in parts.items()}
     held_out = {"held_out": list(Lines(config["held_out"]))}
     lines = Lines(config["files"], seed=config.get("shuffle", 0))
     return (lines if config["stream"] else list(lines)), held_out
+
+
+def learn_and_held_out(name: str) -> tuple[list[str], list[str]]:
+    """The two parts of a corpus; of its reviews only those of critics, or only those of IMDb."""
+    source = {"critics": "rotten_tomatoes", "imdb": "imdb"}.get(name)
+    if source is not None:
+        parts = corpora.hold_out(corpora.film_reviews())
+        return tuple([r.text for r in part if r.source == source] for part in parts)
+    learn, held_out = corpora.hold_out(whole_texts(name))
+    if name == "everyday_sentences":
+        held_out = corpora.without_near_doubles(held_out, learn)
+    return learn, held_out
+
+
+def typed(text: str) -> str:
+    """As one may type it into a chat: with curly apostrophes, and without the last full stop."""
+    return text.replace("'", "’").removesuffix(".")
 
 
 def whole_texts(name: str) -> list[str]:
@@ -197,6 +219,8 @@ def make_tokenizer(config: dict, texts: Iterable[str], folder: Path) -> Tokenize
 
 def trained(of: str) -> Path:
     """The folder of a trained model: that of the carried encoder, "minilm", or one of ours."""
+    if of == "grammar":
+        return corpora.grammar_tagger()
     return corpora.carried(corpora.MINILM) if of == "minilm" else ROOT / of
 
 
@@ -210,12 +234,12 @@ def make_model(config: dict, vocab: int, length: int, seed: int) -> MaskedTokenM
     """A new model of the sizes in `config`, or a trained one, under a new head if it has none."""
     generator = torch.Generator().manual_seed(seed)
     if "of" in config:
-        encoder = load(trained(config["of"])).float()
-        if isinstance(encoder, MaskedTokenModel):
-            return encoder
-        model = MaskedTokenModel(replace(encoder.config, dropout=0.0, attention_dropout=0.0))
-        initialize(model, generator)
-        model.encoder.load_state_dict(encoder.state_dict(), strict=False)  # it may have a pooler
+        model = load(trained(config["of"])).float()
+        if not isinstance(model, MaskedTokenModel):
+            model = under_a_head(getattr(model, "encoder", model))
+        if "learn_layers" in config:  # the last ones; what is below them stays as it is
+            model.encoder.requires_grad_(False)
+            model.encoder.layers[-config["learn_layers"] :].requires_grad_(True)
         return model
     std = config.pop("std")
     model = MaskedTokenModel(Bert(vocab=vocab, positions=length, **config))
@@ -226,21 +250,13 @@ def make_model(config: dict, vocab: int, length: int, seed: int) -> MaskedTokenM
 
 
 @torch.no_grad()
-def mend_position(model: MaskedTokenModel, place: int) -> None:
-    """Make one row of the position table anew, from the rows beside it.
-
-    At the end of a packed row always stands a [SEP]. After a long time in rows of 64 the model
-    takes whatever it reads at place 63 for one, and longer rows later on did not undo it. What a
-    row is to its two neighbours is found by least squares (with a ridge) from all other places.
-    """
-    table = model.encoder.embeddings.position.weight
-    mean, last = table.mean(dim=0), len(table) - 1
-    beside = torch.cat([table[:-2], table[2:]], dim=1) - mean.repeat(2)  # of places 1, 2, …
-    others = [p for p in range(2, last - 1) if abs(p - place) > 1]  # the ends are [CLS] and [SEP]
-    known, wanted = beside[[p - 1 for p in others]], table[others] - mean
-    ridge = 0.1 * torch.eye(known.shape[1], device=known.device)
-    weights = torch.linalg.solve(known.T @ known + ridge, known.T @ wanted)
-    table[place] = beside[place - 1] @ weights + mean
+def under_a_head(encoder: Encoder) -> MaskedTokenModel:
+    """The encoder under a masked-token head whose map changes nothing as yet."""
+    model = MaskedTokenModel(replace(encoder.config, dropout=0.0, attention_dropout=0.0))
+    model.encoder.load_state_dict(encoder.state_dict(), strict=False)  # it may have a pooler
+    torch.nn.init.eye_(model.masked_token.transform.weight)
+    torch.nn.init.zeros_(model.masked_token.transform.bias)
+    return model
 
 
 def masked_once(rows: torch.Tensor, tokenizer: Tokenizer, seed: int = 0) -> list[Examples]:

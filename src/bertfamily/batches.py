@@ -74,22 +74,24 @@ def buckets(
 def pack(
     texts: Iterable[Sequence[int]], length: int, cls: int, sep: int
 ) -> Iterator[Int[Tensor, " length"]]:
-    """The ids of many texts in rows of `length`, all full: [CLS] … [SEP] … [SEP].
+    """The ids of many texts in rows of `length`, all full: [CLS] … [SEP] … [SEP] …
 
-    The texts follow each other with a [SEP] between them; where a row is full, the text goes on in
-    the next one. What is left at the end and fills no row, fewer than `length` tokens, is dropped.
-    Rows come one by one, so that a corpus may be larger than the memory.
+    A [SEP] stands where a text ends, and nowhere else: so it is met at every place of a row. (Were
+    each row closed by one, a model would take whatever stands at that place for a [SEP].) Where a
+    row is full, the text goes on in the next one. What is left at the end and fills no row, fewer
+    than `length` tokens, is dropped. Rows come one by one, so that a corpus may be larger than the
+    memory.
     """
-    if length < 3:
-        raise ValueError(f"length={length}: a row has [CLS], one token and [SEP] at least")
+    if length < 2:
+        raise ValueError(f"length={length}: a row has [CLS] and one token at least")
     waiting: list[int] = []
     for text in texts:
         waiting += [*text, sep] if len(text) else []
         start = 0
-        while len(waiting) - start > length - 2:
-            end = start + length - 2
-            yield torch.tensor([cls, *waiting[start:end], sep])
-            start = end + (waiting[end] == sep)  # the text ends with the row: one [SEP] will do
+        while len(waiting) - start >= length:
+            end = start + length - 1
+            yield torch.tensor([cls, *waiting[start:end]])
+            start = end + (waiting[end] == sep)  # the text ends with the row: no [SEP] is needed
         del waiting[:start]
 
 

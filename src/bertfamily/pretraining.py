@@ -185,6 +185,7 @@ class Settings:
     decay: float = 0.01  # of weights and tables, not of biases and norms
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 1.0  # the longest gradient
+    fresh: float = 1.0  # how many times faster what stands on the encoder learns than the encoder
     seed: int = 0
     bfloat16: bool = False
     every: int = 100  # steps from one point of the curve, and one checkpoint, to the next
@@ -238,17 +239,21 @@ def sinusoids(positions: int, size: int) -> Float[Tensor, "{positions} {size}"]:
 
 
 def adamw(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
-    """AdamW that pulls weights and tables towards 0, and leaves biases and norms alone."""
-    parameters = list(model.parameters())
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.decay},
-            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-        ],
-        lr=settings.rate,
-        betas=settings.betas,
-        fused=True,
-    )
+    """AdamW that pulls weights and tables towards 0, and leaves biases and norms alone.
+
+    What is frozen (`requires_grad_(False)`) is not given to it.
+    """
+    groups = []
+    for on_top in False, True:
+        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        mine = [p for n, p in named if on_top == ("encoder." not in n)]
+        factor = settings.fresh if on_top else 1.0
+        for decay, some in (
+            (settings.decay, [p for p in mine if p.dim() > 1]),
+            (0.0, [p for p in mine if p.dim() <= 1]),
+        ):
+            groups.append({"params": some, "weight_decay": decay, "factor": factor})
+    return torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas, fused=True)
 
 
 class Point(NamedTuple):
@@ -326,7 +331,7 @@ def _step(
     part, whole = ((e.labels != IGNORE_INDEX).sum().item() for e in (mine, examples))
     weights = torch.tensor([part / max(whole, 1), len(mine.ids) / len(examples.ids)]) * count
     for group in optimizer.param_groups:
-        group["lr"] = rate_at(settings, step)
+        group["lr"] = group["factor"] * rate_at(settings, step)
     model.train()
     with torch.random.fork_rng():
         torch.manual_seed(_generator(settings.seed, step, 2).initial_seed() + number)

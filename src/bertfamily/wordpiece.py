@@ -263,9 +263,15 @@ class Tokenizer:
 
 
 def load_tokenizer(folder: str | PathLike) -> Tokenizer:
-    """The tokenizer of a folder with a vocab.txt; lower-casing unless its config says otherwise."""
+    """The tokenizer of a folder with a vocab.txt; lower-casing unless its config says otherwise.
+
+    Without that file a tokenizer.json will do. What it says about the length of a text (to be cut
+    or filled up) is not ours: `encode` has its own argument for it.
+    """
     folder, settings = Path(folder), {}
     try:
+        if not (folder / "vocab.txt").exists() and (folder / "tokenizer.json").exists():
+            return _from_json(json.loads((folder / "tokenizer.json").read_text("utf-8")))
         # Not splitlines, which also splits at characters that may be pieces.
         pieces = (folder / "vocab.txt").read_text("utf-8").removesuffix("\n").split("\n")
         if (config := folder / "tokenizer_config.json").exists():
@@ -279,6 +285,27 @@ def load_tokenizer(folder: str | PathLike) -> Tokenizer:
         raise ValueError(f"{folder}: a file is not UTF-8 ({error}); save it as such") from error
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
+
+
+def _from_json(settings: dict) -> Tokenizer:
+    """The tokenizer that a tokenizer.json describes, if it is one of BERT's."""
+    model, normal = settings["model"], settings["normalizer"] or {}
+    lowercase = normal.get("lowercase", False)
+    for name, value, usual in (
+        ("model", model.get("type"), "WordPiece"),
+        ("normalizer", normal.get("type"), "BertNormalizer"),
+        ("continuing_subword_prefix", model.get("continuing_subword_prefix"), "##"),
+        ("max_input_chars_per_word", model.get("max_input_chars_per_word"), LONGEST_WORD),
+        ("clean_text", normal.get("clean_text"), True),
+        ("handle_chinese_chars", normal.get("handle_chinese_chars"), True),
+        ("strip_accents", normal.get("strip_accents") in (None, lowercase), True),
+    ):
+        if value != usual:
+            raise ValueError(f"tokenizer.json says {name}={value!r}; only {usual!r} is known here")
+    ids = model["vocab"]
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise ValueError("tokenizer.json has a vocabulary whose ids are not 0, 1, 2, …")
+    return Tokenizer(sorted(ids, key=ids.get), lowercase)
 
 
 def fast(tokenizer: Tokenizer) -> Tokenizer:
