@@ -1,0 +1,207 @@
+"""What must be true of drawings: they show the numbers, fit their frame, and are read anywhere."""
+
+import base64
+import io
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from PIL import Image
+
+from bertfamily.drawings import PALETTE, ROLES, Drawing, millions, number, png, text_width
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def drawing():
+    return Drawing("An idea", "All that is to be seen", square=100)
+
+
+def shapes(drawing, name):
+    return list(ElementTree.fromstring(drawing.svg()).iter(SVG + name))
+
+
+def words(drawing):
+    return [text.text for text in shapes(drawing, "text")]
+
+
+def luminance(hue):
+    r, g, b = (int(hue[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (r, g, b))
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def contrast(a, b):
+    dark, light = sorted((luminance(a), luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+# --- colours ---
+
+
+@pytest.mark.parametrize("hue", PALETTE.keys() - {"paper", "rule"})
+@pytest.mark.parametrize("mode, ground", [(0, "#ffffff"), (1, "#121212"), (1, "#14181e")])
+def test_every_hue_can_be_read_on_the_grounds_of_both_modes(hue, mode, ground):
+    assert contrast(PALETTE[hue][mode], ground) >= 4.5
+
+
+def test_every_role_has_a_hue():
+    assert set(ROLES.values()) < PALETTE.keys()
+
+
+# --- numbers ---
+
+
+def test_numbers_have_a_real_minus_and_no_negative_zero():
+    assert [number(-0.714), number(-0.001), number(2.0), number(30_522)] == [
+        "−0.71", "0.00", "2", "30,522",
+    ]  # fmt: skip
+    assert [millions(23_440_896), millions(1_536)] == ["23.44 M", "0.0015 M"]
+
+
+def test_an_area_is_proportional_to_its_number(drawing):
+    sizes = {"wide": 40_000, "small": 2_500, "speck": 0.5}
+    for name, size in sizes.items():
+        drawing.area(name, size, width=192 if name == "wide" else None)
+    rects = [r for r in shapes(drawing, "rect") if r.get("class") is None and r.get("rx") != "4"]
+    areas = {float(r.get("width")) * float(r.get("height")) for r in rects}
+    for size in sizes.values():
+        assert any(a == pytest.approx(size / 100 * 256, rel=0.05) for a in areas), (size, areas)
+    assert len(shapes(drawing, "circle")) == 1, "what is too small to be seen has a ring"
+
+
+def test_a_matrix_shows_its_numbers_and_outlines_the_hot_row(drawing):
+    weights = torch.tensor([[0.25, 0.75], [-0.125, 2.0]])
+    m = drawing.matrix(weights, "weights", ["a", "b"], ["x", "y"], hot=1)
+    assert words(drawing) == ["weights", "x", "y", "0.25", "0.75", "a", "−0.12", "2.00", "b"]
+    (hot,) = [r for r in shapes(drawing, "rect") if r.get("stroke-width") == "2.75"]
+    assert float(hot.get("y")) == pytest.approx(m[1].y)
+    muted = [t.text for t in shapes(drawing, "text") if "muted" in t.get("fill", "")]
+    assert muted == ["0.25", "0.75", "a"]
+
+
+def test_bars_are_as_long_as_their_numbers(drawing):
+    bars = drawing.bars(["sailor", "boat"], torch.tensor([0.5, 0.125]), most=1)
+    assert [bar.width / bars.width for bar in bars.parts] == pytest.approx([0.5, 0.125])
+
+
+def test_the_states_of_pieces_look_different(drawing):
+    states = ["plain", "chosen", "hidden", "swapped", "kept", "frozen", "moving", "token"]
+    drawing.row(["piece"] * 4, dict(enumerate(states[:4])))
+    drawing.row(["piece"] * 4, dict(enumerate(states[4:])))
+    rects = [r.attrib for r in shapes(drawing, "rect") if r.get("class") is None]
+    looks = {
+        tuple((k, v) for k, v in r.items() if k not in ("x", "y", "width", "height")) for r in rects
+    }
+    assert len(looks) == 8
+
+
+# --- where things stand ---
+
+
+def test_parts_stand_below_each_other_and_arrows_join_them(drawing):
+    row = drawing.row(["a", "b", "c"])
+    box = drawing.box("below")
+    assert box.y >= row.y + row.height
+    drawing.arrow(row, box, label="(batch, seq)")
+    line = shapes(drawing, "path")[0].get("d")
+    assert line == f"M180 {row.y + 24:g}L180 {box.y - 5:g}"
+    assert "(batch, seq)" in words(drawing)
+
+
+def test_an_arrow_goes_around_a_corner_to_a_box_that_is_not_in_line(drawing):
+    a, b = drawing.box("a", x=60), drawing.box("b", x=300)
+    drawing.arrow(a, b)
+    assert shapes(drawing, "path")[0].get("d").count("Q") == 2
+
+
+@pytest.mark.parametrize("bold", [False, True])
+def test_words_have_room_in_the_widest_font(bold):
+    import matplotlib
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/{name}", 100)
+    for text in ["masked-token loss", "(batch, seq, 768)", "109,482,240", "Q Kᵀ / √2", "[MASK]",
+                 "feed-forward", "illicit", "WWW MMM", "0.07 × −1.5", "“token” table"]:  # fmt: skip
+        true = font.getlength(text) / 100
+        assert true <= text_width(text, 1, bold) * 1.03 <= true * 1.25, text
+
+
+# --- what comes out ---
+
+
+def test_a_notebook_gets_vectors_pixels_and_the_title_and_always_the_same(drawing):
+    drawing.row(["the", "sailor"], {1: "hidden"})
+    data, _ = drawing._repr_mimebundle_()
+    assert data.keys() == {"image/svg+xml", "image/png", "text/plain"}
+    assert data["text/plain"] == "An idea"
+    assert drawing._repr_mimebundle_()[0] == data
+    image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert image.size[0] == 720
+    colours = {image.convert("RGB").getpixel((x, 40)) for x in range(720)}
+    assert (0xAD, 0x0F, 0x26) in colours, "the red of the palette"
+
+
+def test_words_are_escaped_and_stay_words(drawing):
+    drawing.text(180, 20, "<a> & 'b'")
+    assert "<a> & 'b'" in words(drawing)
+    assert "&lt;a&gt; &amp;" in drawing.svg()
+    Drawing("a < b", 'say "&"').svg()
+
+
+def test_nothing_in_it_clashes_with_another_drawing_or_needs_a_style_sheet(drawing):
+    drawing.matrix([[1, 0], [0, 1]], "X")
+    text = drawing.svg()
+    assert not re.search(r'\bid=|url\(|<tspan|<marker|<script|href|style="', text)
+    root = ElementTree.fromstring(text)
+    assert (root.get("role"), root.get("class")) == ("img", "bf")
+    assert [e.tag for e in root][:3] == [SVG + "title", SVG + "desc", SVG + "style"]
+    for shape in root.iter():
+        for key in ("fill", "stroke"):
+            value = shape.get(key, "none")
+            assert value == "none" or re.fullmatch(r"var\(--\w+,#[0-9a-f]{6}\)", value)
+
+
+def test_the_module_needs_nothing_but_the_standard_library_until_pixels_are_asked_for():
+    code = (
+        "import sys; from bertfamily.drawings import Drawing; Drawing('t', 'd').box('x');"
+        "assert not {'torch', 'numpy', 'matplotlib', 'PIL', 'resvg_py'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pixels_do_not_depend_on_the_fonts_of_the_machine(drawing):
+    drawing.text(180, 20, "words")
+    assert png(drawing.svg()) == png(drawing.svg())
+    assert png(drawing.svg().replace("system-ui", "Nothing")) != b""
+
+
+# --- errors name the value and the remedy ---
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda d: d.text(180, 20, "long " * 30), "long.*leaves the 360.*shorten it"),
+        (lambda d: d.row(["sailor"] * 12), "12 pieces.*size=12"),
+        (lambda d: d.row(["a"], {1: "hidden"}), "piece 1.*there are 1"),
+        (lambda d: d.box("a", hue="purple"), "'purple'.*violet"),
+        (lambda d: d.box("a", state="cold"), "state='cold'.*frozen"),
+        (lambda d: d.matrix([[1, 2]], rows=["a", "b"]), "2 names for 1 of a 1 by 2"),
+        (lambda d: d.matrix([[1, 2]], shade=True), "between 0 and 1"),
+        (lambda d: d.matrix([[1, 2]], hot=1), "hot=1.*1 rows"),
+        (lambda d: d.bars(["a"], [1, 2]), "1 labels for 2 bars"),
+        (lambda d: d.area("a", 0), "'a' has 0 parameters"),
+        (lambda d: Drawing("t", "d").area("a", 1), "square="),
+        (lambda d: Drawing("t", " "), "description=' '"),
+        (lambda d: d.arrow((0, 0)), "two points"),
+    ],
+)
+def test_errors_name_the_value(drawing, wrong, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        wrong(drawing)
