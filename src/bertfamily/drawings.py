@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 # Each hue in light and dark mode; 4.5 : 1 at least on both grounds, so that it may colour text.
 PALETTE = {
@@ -126,6 +125,23 @@ class Box:
         return self.x + self.width / 2, self.y + self.height / 2
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A finished picture: its title and its SVG."""
+
+    title: str
+    text: str
+
+    def svg(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        """What a notebook stores: vectors, pixels for those who may not show them, the title."""
+        pixels = base64.b64encode(png(self.text)).decode()
+        data = {"image/svg+xml": self.text, "image/png": pixels, "text/plain": self.title}
+        return data, {"image/png": {"width": 480}}
+
+
 @dataclass
 class Drawing:
     """A picture with a `title`, its idea, and a `description`, all that is to be seen in it.
@@ -156,7 +172,7 @@ class Drawing:
         return svg(self.title, self.description, WIDTH, height, ground + "\n".join(self.elements))
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return mimebundle(self.title, self.svg())
+        return Picture(self.title, self.svg())._repr_mimebundle_()
 
     # --- words and lines ---
 
@@ -585,10 +601,10 @@ def png(picture: str) -> bytes:
         svg_string=plain, width=720, background="#ffffff", skip_system_fonts=True,
         font_files=files, sans_serif_family="DejaVu Sans", font_family="DejaVu Sans",
     ))  # fmt: skip
-    # each hue in 16 steps to white: a palette found in the picture would lose the rare hues
+    # each hue in 15 steps from white: a palette found in the picture would lose the rare hues
     hues = dict.fromkeys(light for light, _ in PALETTE.values())
     rgb = [[int(hue[i : i + 2], 16) for i in (1, 3, 5)] for hue in hues]
-    steps = [255 - (255 - c) * i // 16 for hue in rgb for i in range(1, 17) for c in hue]
+    steps = [255 - (255 - c) * i // 16 for hue in rgb for i in range(2, 17) for c in hue]
     palette = Image.new("P", (1, 1))
     palette.putpalette(steps)
     few = Image.open(io.BytesIO(pixels)).convert("RGB")
@@ -596,13 +612,6 @@ def png(picture: str) -> bytes:
     out = io.BytesIO()
     few.save(out, "PNG", optimize=True)
     return out.getvalue()
-
-
-def mimebundle(title: str, picture: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a notebook stores: the picture as SVG, as PNG and as its title; 480 pixels wide."""
-    pixels = base64.b64encode(png(picture)).decode()
-    data = {"image/svg+xml": picture, "image/png": pixels, "text/plain": title}
-    return data, {"image/png": {"width": 480}}
 
 
 def _tag(name: str, words: str | None = None, cls: str | None = None, **attributes) -> str:
