@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from tasks import seal
+from tasks import folding, seal
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = sorted((ROOT / "chapters").glob("*.ipynb"))
@@ -19,6 +19,10 @@ ENTERS = {"claims": 1, "corpora": 1, "counts": 1, "drawings": 1}
 ENTERS |= {"attention": 2, "plots": 2, "views": 2}
 ENTERS |= {"encoder": 3, "wordpiece": 4, "batches": 4, "heads": 6, "flavors": 6, "checkpoints": 6}
 ENTERS |= {"masking": 9, "pairs": 10, "pretraining": 10}
+
+# Chapters that are not yet recast after the mould of chapter 6, and keep the old rules.
+OLD_MOULD = ["01_guessing", "02_attention", "03_encoder", "04_wordpiece", "05_embeddings"]
+OLD_MOULD += ["06_bert", "09_masking", "10_pretraining"]
 
 each_chapter = pytest.mark.parametrize("name", CHAPTERS)
 
@@ -65,7 +69,9 @@ def test_the_file_is_a_valid_notebook_with_nothing_of_its_editor(name):
     assert notebook.metadata.keys() == {"kernelspec", "language_info", "sealed"}
     assert notebook.metadata.kernelspec.name == "python3"
     for i, cell in enumerate(notebook.cells, 1):
-        assert cell.metadata.keys() <= {"tags", "mystnb"}, f"cell {i}: {cell.metadata}"
+        mine = {k: v for k, v in cell.metadata.items() if k not in ("tags", "mystnb")}
+        old = {} if name in OLD_MOULD else folding(cell)  # an old chapter has it from its next run
+        assert mine in (old, folding(cell)), f"cell {i} of {name}: {mine}; run it again"
 
 
 @each_chapter
