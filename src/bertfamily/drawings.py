@@ -45,7 +45,9 @@ ROLES = {
     "frozen": "slate", "moving": "green",
 }  # fmt: skip
 FONTS = "system-ui,-apple-system,Segoe UI,Roboto,Helvetica Neue,Arial,sans-serif"
-WIDTH, MARGIN, GAP = 360, 8, 24  # of a drawing; at its edges; between two parts, for an arrow
+WIDTH = 360  # of a drawing
+MARGIN = 8  # at its edges
+GAP = 24  # between two parts, for an arrow
 
 Units = int | float
 Point = tuple[Units, Units]
