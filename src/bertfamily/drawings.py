@@ -44,6 +44,17 @@ ROLES = {
     "generator": "ochre", "discriminator": "green",
     "frozen": "slate", "moving": "green",
 }  # fmt: skip
+# What state a part is in shows in its line: the opacity of its fill, the width of its line, dashes.
+STATES = {
+    "plain": (0.1, 1.5, None),
+    "hollow": (None, 1.25, None),  # not chosen
+    "chosen": (0.14, 2, None),
+    "hidden": (1, 2, None),
+    "swapped": (1, 2, None),
+    "kept": (None, 2, None),  # chosen, and left as it is
+    "frozen": (None, 1.5, "4 3"),
+    "moving": (0.2, 2, None),  # trained
+}
 FONTS = "system-ui,-apple-system,Segoe UI,Roboto,Helvetica Neue,Arial,sans-serif"
 WIDTH = 360  # of a drawing
 MARGIN = 8  # at its edges
@@ -61,12 +72,12 @@ def colour(name: str) -> str:
     return f"var(--{hue},{PALETTE[hue][0]})"
 
 
-def number(value: Units, digits: int = 2) -> str:
-    """A number as it is shown: whole ones whole, thousands apart, with a real minus."""
-    if float(value).is_integer():
-        digits = 0
+def number(value: Units, digits: int | None = None) -> str:
+    """A number with a real minus; without `digits`, none after the point if whole, else two."""
+    if digits is None:
+        digits = 0 if float(value).is_integer() else 2
     shown = f"{value:,.{digits}f}"
-    return shown.replace("-", "−") if any(c in "123456789" for c in shown) else shown.lstrip("-")
+    return shown.replace("-", "−") if re.search("[1-9]", shown) else shown.lstrip("-")
 
 
 def millions(parameters: Units) -> str:
@@ -121,6 +132,10 @@ class Box:
         return Box(
             self.x - left, self.y - top, self.width + left + right, self.height + top + bottom
         )
+
+    def between(self, start: Units, end: Units) -> "Box":
+        """The piece of the box from one share of its width to another."""
+        return Box(self.x + start * self.width, self.y, (end - start) * self.width, self.height)
 
     @property
     def middle(self) -> Point:
@@ -213,7 +228,8 @@ class Drawing:
         """An arrow through `points`, its corners rounded; `label` stands beside its longest part.
 
         Two boxes are joined by the sides that face each other; where they are not in line the arrow
-        goes around a corner, after a share `turn` of the way. The label is to the `right` or `left`
+        goes around two corners, a share `turn` of the way; so it does between points, at first up or
+        down. The label is to the `right` or `left`
         of the line, `along` it or `on` it, a share `at` of the way. Without a `head` it is a line.
         """
         path = _join(points, turn)
@@ -227,10 +243,7 @@ class Drawing:
             stroke_linejoin="round", stroke_dasharray="4 3" if dashed else None,
         ), max(y for _, y in path))  # fmt: skip
         if head:
-            bx, by = x - 7 * dx, y - 7 * dy
-            corners = f"M{_n(x)} {_n(y)}L{_n(bx - 4 * dy)} {_n(by + 4 * dx)}"
-            corners += f"L{_n(bx + 4 * dy)} {_n(by - 4 * dx)}Z"
-            self._add(_tag("path", d=corners, fill=colour(hue)))
+            self._head(x, y, dx, dy, hue)
         if label:
             a, b = max(
                 pairwise(path), key=lambda s: abs(s[0][0] - s[1][0]) + abs(s[0][1] - s[1][1])
@@ -238,6 +251,21 @@ class Drawing:
             middle = (a[0] + at * (b[0] - a[0]), a[1] + at * (b[1] - a[1]))
             upright = a[0] == b[0]
             self._label(*middle, upright, label, beside, "muted" if hue == "slate" else hue)
+
+    def curve(self, a: Box, b: Box, *, hue: str = "slate") -> None:
+        """A curved arrow from the right side of a box to the left side of another."""
+        (x0, y0), (x1, y1) = a.right(), b.left()
+        bend = (x0 + x1) / 2
+        d = f"M{_n(x0)} {_n(y0)}C{_n(bend)} {_n(y0)} {_n(bend)} {_n(y1)} {_n(x1 - 5)} {_n(y1)}"
+        self._add(_tag("path", d=d, fill="none", stroke=colour(hue), stroke_width=1.75))
+        self._head(x1, y1, 1, 0, hue)
+
+    def _head(self, x: Units, y: Units, dx: int, dy: int, hue: str) -> None:
+        """The head of an arrow at a point, towards (dx, dy)."""
+        bx, by = x - 7 * dx, y - 7 * dy
+        corners = f"M{_n(x)} {_n(y)}L{_n(bx - 4 * dy)} {_n(by + 4 * dx)}"
+        corners += f"L{_n(bx + 4 * dy)} {_n(by - 4 * dx)}Z"
+        self._add(_tag("path", d=corners, fill=colour(hue)))
 
     def _label(self, x: Units, y: Units, upright: bool, label: str, beside: str, hue: str) -> None:
         if beside == "on":
@@ -266,56 +294,55 @@ class Drawing:
 
     def box(
         self, label: str = "", note: str = "", *, x: Units = WIDTH / 2, y: Units | None = None,
-        width: Units | None = None, height: Units | None = None, hue: str = "slate",
+        width: Units | None = None, height: Units | None = None, hue: str = "",
         state: str = "plain", round: Units = 4, bold: bool | None = None, size: Units = 13,
     ) -> Box:  # fmt: skip
         """A box with a label, and a smaller note under it; `round=8` makes the pill of a loss.
 
-        `state` is how it is drawn: plain, moving (trained) or chosen (a strong line and a tint),
-        kept (a strong line), frozen (dashed), hidden or swapped (solid).
+        `state` is one of `STATES`, or a role, which gives the box its colour; so does `hue`.
         """
-        bold = bool(note) if bold is None else bold
-        if width is None:
-            room = max(text_width(label, size, bold), text_width(note, 12))
-            width = room + 16
-        height = height or (40 if note else 24 if size > 12 else 20)
-        place = self._place(label, x, y, width, height)
-        solid = state in ("hidden", "swapped")
-        tint = {"plain": 0.1, "moving": 0.2, "frozen": None, "chosen": 0.14, "kept": None}
-        if state not in tint and not solid:
-            raise ValueError(f"state={state!r}: there are hidden, swapped, {', '.join(tint)}")
-        inside = None if solid else tint[state]
+        bold = bool(note) or state in ("hidden", "swapped") if bold is None else bold
+        room = max(text_width(label, size, bold), text_width(note, 12))
+        if width and room > width - 2:
+            raise ValueError(
+                f"{label!r} with {note!r} needs {room:.0f} units, and its box is {width:.0f} wide"
+            )
+        place = self._place(
+            label, x, y, width or room + 16, height or (40 if note else 24 if size > 12 else 20)
+        )
+        if state not in STATES and state not in ROLES:
+            raise ValueError(f"state={state!r}: there are {', '.join([*STATES, *ROLES])}")
+        opacity, line, dashes = STATES.get(state, STATES["plain"])
+        own = colour(hue or (state if state in ROLES else "slate"))
         self._rect(
-            *_of(place), rx=round, fill=colour(hue) if solid or inside else "none",
-            fill_opacity=inside, stroke=colour(hue),
-            stroke_width=1.5 if state in ("plain", "frozen") else 2,
-            stroke_dasharray="4 3" if state == "frozen" else None,
+            *_of(place), rx=round, fill=own if opacity else "none",
+            fill_opacity=None if opacity == 1 else opacity,
+            stroke=own, stroke_width=line, stroke_dasharray=dashes,
         )  # fmt: skip
         mx, my = place.middle
-        words = {"bold": bold or solid, "hue": "paper" if solid else "ink"}
+        ink = "paper" if opacity == 1 else "ink"
         if label:
-            self.text(mx, my - 8 if note else my, label, size=size, **words)
+            self.text(mx, my - 8 if note else my, label, size=size, bold=bold, hue=ink)
         if note:
-            self.text(mx, my + 8, note, size=12, hue=words["hue"])
+            self.text(mx, my + 8, note, size=12, hue=ink)
         return place
 
     def row(
         self, pieces: Sequence[str], states: Mapping[int, str] | None = None, *,
-        x: Units = WIDTH / 2, y: Units | None = None, hue: str = "slate", size: Units = 13,
-        gap: Units = 4, width: Units | None = None, name: str = "", note: str = "",
+        x: Units = WIDTH / 2, y: Units | None = None, hue: str = "", size: Units = 13,
+        gap: Units = 4, widths: Sequence[Units] = (), name: str = "", note: str = "",
     ) -> Box:  # fmt: skip
-        """A row of pieces of text; `states[i]` is the state or the role of piece `i`.
+        """A row of pieces of text, the parts of the box that is returned.
 
-        A state (chosen, hidden, swapped, kept, frozen, moving) brings its own colour; a role gives
-        a piece that colour. `name` and `note` stand to the right of the row. The parts of the box
-        are the pieces.
+        `states[i]` is the state or the role of piece `i`; `absent` leaves its place empty. `name`
+        and `note` stand to the right. `widths` puts the pieces of several rows in columns.
         """
         states = states or {}
         if wrong := [i for i in states if not 0 <= i < len(pieces)]:
             raise ValueError(f"states names piece {wrong[0]}, and there are {len(pieces)}, from 0")
         bold = [states.get(i) in ("hidden", "swapped") for i in range(len(pieces))]
-        wide = [width or text_width(p, size, b) + 10 for p, b in zip(pieces, bold, strict=True)]
-        total = sum(wide) + gap * (len(pieces) - 1)
+        widths = widths or [text_width(p, size, b) + 10 for p, b in zip(pieces, bold, strict=True)]
+        total = sum(widths) + gap * (len(pieces) - 1)
         left = x - total / 2
         if left < 0 or left + total > WIDTH:
             raise ValueError(
@@ -324,15 +351,16 @@ class Drawing:
             )
         y = self._next(y)
         parts = []
-        for i, (piece, w) in enumerate(zip(pieces, wide, strict=True)):
+        for i, (piece, width) in enumerate(zip(pieces, widths, strict=True)):
             state = states.get(i, "plain")
-            own = state in ("chosen", "hidden", "swapped", "kept", "frozen", "moving")
-            plain = state == "plain"
-            parts.append(self.box(
-                piece, x=left + w / 2, y=y, width=w, height=24, size=size, bold=bold[i],
-                hue=hue if plain else state, state=state if own else "plain",
-            ))  # fmt: skip
-            left += w + gap
+            part = Box(left, y, width, 24)
+            if state != "absent":
+                self.box(
+                    piece, x=part.middle[0], y=y, width=width, height=24, size=size,
+                    hue=hue if state == "plain" else "", state=state,
+                )  # fmt: skip
+            parts.append(part)
+            left += width + gap
         row = Box(parts[0].x, y, total, 24, tuple(parts))
         right, middle = row.right()
         if name:
@@ -340,6 +368,26 @@ class Drawing:
         if note:
             self.text(right + 10, middle, note, size=12, hue="muted", anchor="start")
         return row
+
+    def stack(
+        self, labels: Sequence[str], states: Mapping[int, str] | None = None, *,
+        x: Units = WIDTH / 2, y: Units | None = None, width: Units = 104, height: Units = 18,
+        gap: Units = 4, hue: str = "", state: str = "plain",
+    ) -> Box:  # fmt: skip
+        """Boxes of one size below each other, such as layers; the parts of the result.
+
+        `states[i]` is the state of box `i`, `state` that of all others.
+        """
+        y = self._next(y)
+        parts = tuple(
+            self.box(
+                label, x=x, y=y + i * (height + gap), width=width, height=height, hue=hue,
+                state=(states or {}).get(i, state), size=12,
+            )
+            for i, label in enumerate(labels)
+        )  # fmt: skip
+        high = len(parts) * (height + gap) - gap
+        return Box(x - width / 2, y, width, high, parts)
 
     def under(self, piece: Box, words: str, hue: str = "muted", bold: bool = False) -> Box:
         """A small word under a piece."""
@@ -351,13 +399,19 @@ class Drawing:
         size: Units = 12, bold: bool = False, hue: str = "ink",
     ) -> Box:  # fmt: skip
         """A line of text from `x` to the right; `y` is its top; `more` goes on in muted ink."""
-        y = self.lowest + 10 if y is None else y
+        y = max(self.lowest + 10, MARGIN) if y is None else y
         size = 13 if bold else size
         box = self.text(x, y + size / 2, words, size=size, bold=bold, hue=hue, anchor="start")
         if more:
             right = box.right()[0] + 6
             self.text(right, y + size / 2, more, size=12, hue="muted", anchor="start")
         return box
+
+    def rule(self, y: Units | None = None) -> None:
+        """A hairline across the drawing."""
+        y = self.lowest + 14 if y is None else y
+        across = f"M{MARGIN} {_n(y)}H{WIDTH - MARGIN}"
+        self._add(_tag("path", d=across, stroke=colour("rule"), stroke_width=1.25), y)
 
     # --- numbers ---
 
@@ -385,8 +439,7 @@ class Drawing:
         if shade and not all(0 <= v <= 1 for r in values for v in r):
             raise ValueError("shade needs numbers between 0 and 1, such as weights")
         whole = all(float(v).is_integer() for r in values for v in r)
-        shown = [[number(v, 0) if whole else f"{v:.{digits}f}" for v in r] for r in values]
-        shown = [[_minus(s) for s in r] for r in shown]
+        shown = [[number(v, 0 if whole else digits) for v in r] for r in values]
         size = 13 if whole else 12.5
         if cell is None:
             room = max(text_width(s, size) for r in shown for s in r) + 8
@@ -502,7 +555,7 @@ class Drawing:
             raise ValueError(f"{len(labels)} labels for {len(values)} bars")
         if not all(v >= 0 for v in values):
             raise ValueError(f"a bar cannot be negative: {min(values)}")
-        shown = list(shown) if shown else [_minus(f"{v:,.{digits}f}") for v in values]
+        shown = shown or [number(v, digits) for v in values]
         before = max(text_width(label, 13, i == hot) for i, label in enumerate(labels)) + 7
         behind = max(text_width(s, 12.5) for s in shown) + 6
         room = width - before - behind
@@ -529,6 +582,65 @@ class Drawing:
         line = f"M{_n(x + before)} {_n(y - 3)}v{_n(24 * len(values))}"
         self._add(_tag("path", d=line, stroke=colour("muted"), stroke_width=1.5))
         return Box(x + before, y, room, 24 * len(values) - 6, tuple(parts))
+
+    def upright(
+        self, values, *, x: Units = WIDTH / 2, y: Units | None = None, width: Units = 104,
+        height: Units = 40, hue: str = "slate", most: Units | None = None, hot: int | None = None,
+    ) -> Box:  # fmt: skip
+        """Small bars side by side on a line, without words: the shape of a distribution."""
+        values = values.tolist() if hasattr(values, "tolist") else list(values)
+        most = most or max(values)
+        place = self._place("the bars", x, y, width, height)
+        step, line = width / len(values), colour(hue)
+        parts = []
+        for i, value in enumerate(values):
+            high = height * value / most
+            bar = Box(place.x + (i + 0.15) * step, place.y + height - high, 0.7 * step, high)
+            own = None if hot in (None, i) else 0.4
+            self._rect(*_of(bar), rx=min(1, high / 2), fill=line, fill_opacity=own)
+            parts.append(bar)
+        foot = f"M{_n(place.x)} {_n(place.y + height)}h{_n(width)}"
+        self._add(_tag("path", d=foot, stroke=line, stroke_width=1.5))
+        return Box(*_of(place), tuple(parts))
+
+    # --- shares ---
+
+    def squares(
+        self, count: Units, states: Mapping[int, str] | None = None, *, x: Units = WIDTH / 2,
+        y: Units | None = None, columns: int = 20, side: Units = 13, gap: Units = 4,
+        state: str = "hollow",
+    ) -> Box:  # fmt: skip
+        """As many squares as there are things; of 1.5 the second is half as wide.
+
+        `states[i]` is the state of square `i`, `state` that of all others.
+        """
+        if not count > 0:
+            raise ValueError(f"{count} squares: there must be some")
+        sides = [side] * int(count) + ([side * (count % 1)] if count % 1 else [])
+        width = sum(sides[:columns]) + gap * (len(sides[:columns]) - 1)
+        left, y = x - width / 2, self._next(y)
+        parts = []
+        for i, wide in enumerate(sides):
+            part = Box(
+                left + i % columns * (side + gap), y + i // columns * (side + gap), wide, side
+            )
+            kind = (states or {}).get(i, state)
+            self.box(
+                x=part.middle[0], y=part.y, width=wide, height=side, round=2,
+                state=kind, hue="rule" if kind == "hollow" else "",
+            )  # fmt: skip
+            parts.append(part)
+        return Box(left, y, width, parts[-1].bottom()[1] - y, tuple(parts))
+
+    def band(self, above: Box, below: Box, *, hue: str = "slate") -> None:
+        """A curved band from the lower side of a box to the upper side of another."""
+        (x0, y0), (x1, _) = above.bottom(0), above.bottom(1)
+        (x2, y1), (x3, _) = below.top(0), below.top(1)
+        y0, y1 = y0 + 2, y1 - 2
+        middle = (y0 + y1) / 2
+        d = f"M{_n(x0)} {_n(y0)}C{_n(x0)} {_n(middle)} {_n(x2)} {_n(middle)} {_n(x2)} {_n(y1)}"
+        d += f"H{_n(x3)}C{_n(x3)} {_n(middle)} {_n(x1)} {_n(middle)} {_n(x1)} {_n(y0)}Z"
+        self._add(_tag("path", d=d, fill=colour(hue), fill_opacity=0.14))
 
     # --- how it is written ---
 
@@ -633,11 +745,6 @@ def _n(value: Units) -> str:
     return "0" if shown == "-0" else shown
 
 
-def _minus(shown: str) -> str:
-    """The same number with a real minus, and none before a zero."""
-    return shown.replace("-", "−") if re.search("[1-9]", shown) else shown.lstrip("-")
-
-
 def _of(box: Box) -> tuple[Units, Units, Units, Units]:
     return box.x, box.y, box.width, box.height
 
@@ -660,11 +767,12 @@ def _join(points: Sequence[Point | Box], turn: Units) -> list[Point]:
     if isinstance(a, Box) and isinstance(b, Box) and len(points) == 2:
         level = not (a.y + a.height <= b.y or b.y + b.height <= a.y)
         if level:
-            swap = a.x > b.x
-            a, b = (a.left(), b.right()) if swap else (a.right(), b.left())
+            y0, y1 = _facing(a.y, a.height, b.y, b.height)
+            x0, x1 = (a.x, b.x + b.width) if a.x > b.x else (a.x + a.width, b.x)
         else:
-            swap = a.y > b.y
-            a, b = (a.top(), b.bottom()) if swap else (a.bottom(), b.top())
+            x0, x1 = _facing(a.x, a.width, b.x, b.width)
+            y0, y1 = (a.y, b.y + b.height) if a.y > b.y else (a.y + a.height, b.y)
+        a, b = (x0, y0), (x1, y1)
     given = [a, *points[1:-1], b]
     given = [p.middle if isinstance(p, Box) else p for p in given]
     path = [given[0]]
@@ -678,6 +786,16 @@ def _join(points: Sequence[Point | Box], turn: Units) -> list[Point]:
                 path += [(x0, corner), (x, corner)]
         path.append((x, y))
     return [p for i, p in enumerate(path) if i == 0 or p != path[i - 1]]
+
+
+def _facing(start0: Units, length0: Units, start1: Units, length1: Units) -> tuple[Units, Units]:
+    """Where an arrow leaves one side and reaches another: straight, if one faces a middle."""
+    middle0, middle1 = start0 + length0 / 2, start1 + length1 / 2
+    if length0 <= length1 and start1 + 6 <= middle0 <= start1 + length1 - 6:
+        return middle0, middle0
+    if length1 <= length0 and start0 + 6 <= middle1 <= start0 + length0 - 6:
+        return middle1, middle1
+    return middle0, middle1
 
 
 def _rounded(path: Sequence[Point], radius: Units = 6) -> str:
