@@ -72,9 +72,10 @@ def drawn():
 
 CELLS = [
     new_markdown_cell(HEAD),
-    code("drawing", drawn(), tags="hide-input figure", **figure("fig-box")),
     code("import one", tags="hide-cell"),
     code("import two", tags="hide-cell"),
+    code("drawing", drawn(), tags="hide-input figure", **figure("fig-box")),
+    new_markdown_cell("**In short.** It looks like this."),
     new_markdown_cell("## First section\n\nSee [Figure 6.2](#fig-two) {numref}`fig-two`."),
     code("print(prose)", printed(PROSE)),
     code("print(columns)", printed(COLUMNS)),
@@ -155,6 +156,13 @@ def test_a_fold_says_what_is_behind_it(chapter):
         "The check",
         "A solution",
     ]
+
+
+def test_the_picture_comes_before_the_set_up(chapter):
+    """In the notebook it is the other way round, so that its cells run from the first on."""
+    places = [".head-card", "figure", "text=In short.", "text=Set-up", "#first-section"]
+    heights = [chapter.locator(place).first.bounding_box()["y"] for place in places]
+    assert heights == sorted(heights)
 
 
 def test_a_fold_opens_by_keyboard(chapter):

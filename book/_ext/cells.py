@@ -168,11 +168,26 @@ def fold_cells(doctree):
                 continue
         if name in ("Set-up", "A solution"):
             parent = cell.parent
-            whole = nodes.container("", *folded(name, cell), classes=["folded"])
+            kind = "set-up" if name == "Set-up" else "solution"
+            whole = nodes.container("", *folded(name, cell), classes=["folded", kind])
             parent[index] = whole
             set_up = whole if name == "Set-up" else None
         elif name and cell[0].get("nb_element") == "cell_code_source":
             cell.children = [*cell[1:], *folded(name, cell[0])]
+
+
+def move_set_up(doctree):
+    """A notebook begins with its set-up; on the page the picture and *In short* come first."""
+    top = doctree.next_node(nodes.section)
+    set_ups = [part for part in top if "set-up" in part["classes"]]
+    sections = [part for part in top if isinstance(part, nodes.section)]
+    if not (set_ups and sections and "head-card" in top[1]["classes"]):
+        return
+    top.remove(set_ups[0])
+    if sections[0].next_node(nodes.title).astext() == "In short":
+        sections[0].append(set_ups[0])
+    else:
+        top.insert(top.index(sections[0]), set_ups[0])
 
 
 def mark_outputs(doctree):
@@ -285,6 +300,7 @@ def recast(app, doctree):
         mark_optional(doctree)
         make_exercises(doctree)
         fold_cells(doctree)
+        move_set_up(doctree)
         mark_outputs(doctree)
         mark_claims(app, doctree)
 
