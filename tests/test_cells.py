@@ -232,7 +232,8 @@ def test_a_control_is_a_pill_with_its_words(chapter):
 
 
 def test_code_can_be_copied_and_outputs_not(chapter):
-    assert chapter.locator(".cell_input button.copybtn").count() == len(CELLS) - 5
+    codes = chapter.locator(".cell_input")
+    assert codes.locator("button.copybtn").count() == codes.count() > 0
     assert chapter.locator(".cell_output button.copybtn").count() == 0
 
 
