@@ -242,6 +242,11 @@ def mark_claims(app, doctree):
         block.parent[index : index + 1] = parts
 
 
+PLACE = html(
+    '<span aria-hidden="true">→</span><span class="visually-hidden">where it is checked</span>'
+)
+
+
 class Ledger(SphinxDirective):
     """Every claim of every chapter, in the order of _toc.yml, with a link to its place."""
 
@@ -263,12 +268,12 @@ class Ledger(SphinxDirective):
     def chapter(self, docname, title, claims):
         items = []
         for number, claim in enumerate(claims, 1):
-            place = self.link("ref", claim_id(docname, number), "to its place")
+            place = self.link("ref", claim_id(docname, number), PLACE)
             content = [nodes.Text(f"{TICK} {claim.text}"), *pill(claim.control), nodes.Text(" ")]
             items.append(nodes.list_item("", nodes.paragraph("", "", *content, place)))
         listed = nodes.bullet_list("", *items, classes=["claims"])
         listed["support_smartquotes"] = False  # the very words of the chapter
-        chapter = self.link("doc", f"/{docname}", "Read the chapter")
+        chapter = self.link("doc", f"/{docname}", nodes.Text("Read the chapter"))
         count = nodes.paragraph("", self.total(claims) + " ", chapter)
         name = f"chapter-{chapter_of(docname)}"
         return nodes.section("", nodes.title("", title), count, listed, ids=[name], names=[name])
@@ -276,10 +281,10 @@ class Ledger(SphinxDirective):
     def total(self, claims):
         return f"{len(claims)} claims, {sum(bool(c.control) for c in claims)} with a control."
 
-    def link(self, kind, target, text):
+    def link(self, kind, target, content):
         return pending_xref(
             "",
-            nodes.inline("", text),
+            nodes.inline("", "", content.deepcopy()),
             refdomain="std",
             reftype=kind,
             reftarget=target,
