@@ -72,9 +72,10 @@ def drawn():
 
 CELLS = [
     new_markdown_cell(HEAD),
-    code("drawing", drawn(), tags="hide-input figure", **figure("fig-box")),
     code("import one", tags="hide-cell"),
     code("import two", tags="hide-cell"),
+    code("drawing", drawn(), tags="hide-input figure", **figure("fig-box")),
+    new_markdown_cell("**In short.** It looks like this."),
     new_markdown_cell("## First section\n\nSee [Figure 6.2](#fig-two) {numref}`fig-two`."),
     code("print(prose)", printed(PROSE)),
     code("print(columns)", printed(COLUMNS)),
@@ -157,6 +158,13 @@ def test_a_fold_says_what_is_behind_it(chapter):
     ]
 
 
+def test_the_picture_comes_before_the_set_up(chapter):
+    """In the notebook it is the other way round, so that its cells run from the first on."""
+    places = [".head-card", "figure", "text=In short.", "text=Set-up", "#first-section"]
+    heights = [chapter.locator(place).first.bounding_box()["y"] for place in places]
+    assert heights == sorted(heights)
+
+
 def test_a_fold_opens_by_keyboard(chapter):
     fold = chapter.locator("details", has_text="Set-up")
     assert fold.locator("pre:visible").count() == 0
@@ -224,7 +232,8 @@ def test_a_control_is_a_pill_with_its_words(chapter):
 
 
 def test_code_can_be_copied_and_outputs_not(chapter):
-    assert chapter.locator(".cell_input button.copybtn").count() == len(CELLS) - 5
+    codes = chapter.locator(".cell_input")
+    assert codes.locator("button.copybtn").count() == codes.count() > 0
     assert chapter.locator(".cell_output button.copybtn").count() == 0
 
 
@@ -325,7 +334,6 @@ def test_the_ledger_filters_its_claims(browser, sample):
     assert total.inner_text() == "3 claims, 2 with a control."
     box = page.get_by_label("Show the claims that say")
     box.fill("SUM columns")
-    assert [item.split("\u00a0")[0] for item in items.all_inner_texts()]
     assert items.count() == 1 and total.inner_text() == "1 of 3 claims."
     box.fill("nowhere")
     assert items.count() == 0 and page.locator("#chapter-06:visible").count() == 0
@@ -347,7 +355,9 @@ def test_the_ledger_of_the_book_lists_every_claim_and_leads_to_it(site):
         lines = [line for o in outputs for line in o.get("text", "").splitlines()]
         lines = [line.strip() for line in lines if line.startswith("✓ ")]
         items = section.select("ul.claims > li")
-        assert [item.get_text().removesuffix("to its place").strip() for item in items] == lines
+        assert [
+            item.get_text().removesuffix("→where it is checked").strip() for item in items
+        ] == lines
         assert f"{len(lines)} claims" in section.get_text()
         page = soup(site / "chapters" / f"{path.stem}.html")
         for item, line in zip(items, lines, strict=True):

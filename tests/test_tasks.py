@@ -136,6 +136,16 @@ def test_a_notebook_has_no_network(chapters):
         tasks.run_chapter("07")
 
 
+def test_a_cell_that_hangs_says_so(chapters):
+    path = write(chapters, "1", "import time; time.sleep(60)")
+    options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=2", "-p", "conftest"]
+    command = [sys.executable, "-m", "pytest", "-c", os.devnull, *options, path]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}"}
+    done = subprocess.run(command, cwd=chapters, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "07_small.ipynb::Cell 1 was stopped: it took more than 2 seconds" in done.stdout
+
+
 # --- the address of the repository ---
 
 

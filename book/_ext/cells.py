@@ -170,11 +170,26 @@ def fold_cells(doctree):
                 continue
         if name in ("Set-up", "A solution", "From the package"):
             parent = cell.parent
-            whole = nodes.container("", *folded(name, cell), classes=["folded"])
+            kind = "set-up" if name == "Set-up" else "solution"
+            whole = nodes.container("", *folded(name, cell), classes=["folded", kind])
             parent[index] = whole
             set_up = whole if name == "Set-up" else None
         elif name and cell[0].get("nb_element") == "cell_code_source":
             cell.children = [*cell[1:], *folded(name, cell[0])]
+
+
+def move_set_up(doctree):
+    """A notebook begins with its set-up; on the page the picture and *In short* come first."""
+    top = doctree.next_node(nodes.section)
+    set_ups = [part for part in top if "set-up" in part["classes"]]
+    sections = [part for part in top if isinstance(part, nodes.section)]
+    if not (set_ups and sections and "head-card" in top[1]["classes"]):
+        return
+    top.remove(set_ups[0])
+    if sections[0].next_node(nodes.title).astext() == "In short":
+        sections[0].append(set_ups[0])
+    else:
+        top.insert(top.index(sections[0]), set_ups[0])
 
 
 def mark_outputs(doctree):
@@ -229,6 +244,11 @@ def mark_claims(app, doctree):
         block.parent[index : index + 1] = parts
 
 
+PLACE = html(
+    '<span aria-hidden="true">→</span><span class="visually-hidden">where it is checked</span>'
+)
+
+
 class Ledger(SphinxDirective):
     """Every claim of every chapter, in the order of _toc.yml, with a link to its place."""
 
@@ -250,12 +270,12 @@ class Ledger(SphinxDirective):
     def chapter(self, docname, title, claims):
         items = []
         for number, claim in enumerate(claims, 1):
-            place = self.link("ref", claim_id(docname, number), "to its place")
+            place = self.link("ref", claim_id(docname, number), PLACE)
             content = [nodes.Text(f"{TICK} {claim.text}"), *pill(claim.control), nodes.Text(" ")]
             items.append(nodes.list_item("", nodes.paragraph("", "", *content, place)))
         listed = nodes.bullet_list("", *items, classes=["claims"])
         listed["support_smartquotes"] = False  # the very words of the chapter
-        chapter = self.link("doc", f"/{docname}", "Read the chapter")
+        chapter = self.link("doc", f"/{docname}", nodes.Text("Read the chapter"))
         count = nodes.paragraph("", self.total(claims) + " ", chapter)
         name = f"chapter-{chapter_of(docname)}"
         return nodes.section("", nodes.title("", title), count, listed, ids=[name], names=[name])
@@ -263,10 +283,10 @@ class Ledger(SphinxDirective):
     def total(self, claims):
         return f"{len(claims)} claims, {sum(bool(c.control) for c in claims)} with a control."
 
-    def link(self, kind, target, text):
+    def link(self, kind, target, content):
         return pending_xref(
             "",
-            nodes.inline("", text),
+            nodes.inline("", "", content.deepcopy()),
             refdomain="std",
             reftype=kind,
             reftarget=target,
@@ -287,6 +307,7 @@ def recast(app, doctree):
         mark_optional(doctree)
         make_exercises(doctree)
         fold_cells(doctree)
+        move_set_up(doctree)
         mark_outputs(doctree)
         mark_claims(app, doctree)
 
