@@ -303,7 +303,7 @@ class Drawing:
         """
         bold = bool(note) or state in ("hidden", "swapped") if bold is None else bold
         room = max(text_width(label, size, bold), text_width(note, 12))
-        if width and room > width - 2:
+        if room and width and room > width - 2:
             raise ValueError(
                 f"{label!r} with {note!r} needs {room:.0f} units, and its box is {width:.0f} wide"
             )
