@@ -226,9 +226,9 @@ class Drawing:
         """An arrow through `points`, its corners rounded; `label` stands beside its longest part.
 
         Two boxes are joined by the sides that face each other; where they are not in line the arrow
-        goes around two corners, a share `turn` of the way; so it does between points, at first up or
-        down. The label is to the `right` or `left`
-        of the line, `along` it or `on` it, a share `at` of the way. Without a `head` it is a line.
+        goes around two corners, a share `turn` of the way; so it does between points, at first up
+        or down. The label is to the `right` or `left` of the line, `along` it or `on` it, a share
+        `at` of the way. Without a `head` it is a line.
         """
         path = _join(points, turn)
         drawn = path
