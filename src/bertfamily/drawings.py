@@ -56,7 +56,9 @@ STATES = {
     "moving": (0.2, 2, None),  # trained
 }
 FONTS = "system-ui,-apple-system,Segoe UI,Roboto,Helvetica Neue,Arial,sans-serif"
-WIDTH, MARGIN, GAP = 360, 8, 24  # of a drawing; at its edges; between two parts, for an arrow
+WIDTH = 360  # of every drawing
+MARGIN = 8
+GAP = 24  # between two parts, for an arrow
 
 Units = int | float
 Point = tuple[Units, Units]
