@@ -56,8 +56,8 @@ STATES = {
     "moving": (0.2, 2, None),  # trained
 }
 FONTS = "system-ui,-apple-system,Segoe UI,Roboto,Helvetica Neue,Arial,sans-serif"
-WIDTH = 360  # of a drawing
-MARGIN = 8  # at its edges
+WIDTH = 360  # of every drawing
+MARGIN = 8
 GAP = 24  # between two parts, for an arrow
 
 Units = int | float
@@ -228,9 +228,9 @@ class Drawing:
         """An arrow through `points`, its corners rounded; `label` stands beside its longest part.
 
         Two boxes are joined by the sides that face each other; where they are not in line the arrow
-        goes around two corners, a share `turn` of the way; so it does between points, at first up or
-        down. The label is to the `right` or `left`
-        of the line, `along` it or `on` it, a share `at` of the way. Without a `head` it is a line.
+        goes around two corners, a share `turn` of the way; so it does between points, at first up
+        or down. The label is to the `right` or `left` of the line, `along` it or `on` it, a share
+        `at` of the way. Without a `head` it is a line.
         """
         path = _join(points, turn)
         drawn = path
