@@ -212,7 +212,8 @@ def test_code_output_and_claim_look_different(chapter):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_sentences_wrap_and_columns_stay(chapter, width):
     chapter.set_viewport_size({"width": width, "height": 900})
-    prose, columns = chapter.locator(".prose pre").first, chapter.locator(".columns pre").first
+    outputs = chapter.locator(".output pre")
+    prose, columns = [outputs.filter(has_text=word) for word in ("A long sentence", "query")]
     assert prose.evaluate("pre => pre.scrollWidth <= pre.clientWidth")
     assert prose.bounding_box()["height"] > 40
     assert columns.evaluate("pre => pre.scrollWidth > pre.clientWidth")

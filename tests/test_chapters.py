@@ -228,7 +228,7 @@ def faults_of_the_head(number, notebook):
     short = re.search(
         r"^(?:## In short\n|\*\*In short\.\*\*)(.*?)(?=^## )", "\n\n".join(words), re.M | re.S
     )
-    if not short or len(re.findall(r"\]\(#", short[1])) < 3:
+    if not short or len(re.findall(r"\]\(#(?!fig-)", short[1])) < 3:
         yield "no 'In short' with its three links to the sections that show it"
     elif pictures and "In short" in before:
         yield "In short comes after the picture"
