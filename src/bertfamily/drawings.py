@@ -306,9 +306,9 @@ class Drawing:
         """
         bold = bool(note) or state in ("hidden", "swapped") if bold is None else bold
         room = max(text_width(label, size, bold), text_width(note, 12))
-        if width and room > width - 4:
+        if width and room and room > width - 2:
             raise ValueError(
-                f"{label!r} with {note!r} needs {room + 8:.0f} units, its box is {width:.0f} wide"
+                f"{label!r} with {note!r} needs {room + 2:.0f} units, its box is {width:.0f} wide"
             )
         place = self._place(
             label, x, y, width or room + 16, height or (40 if note else 24 if size > 12 else 20)
