@@ -476,7 +476,7 @@ class Drawing:
             self._add(_tag("path", d=inner, stroke=line, stroke_opacity=0.35, stroke_width=1))
         self._rect(left, top, w * wide, h * high, rx=2, fill="none", stroke=line, stroke_width=1.5)
         for i, row in enumerate(boxes):
-            hue_of = "ink" if hot in (None, i) else "muted"
+            hue_of = "ink" if shade or hot in (None, i) else "muted"  # muted is too pale on a shade
             for box, words in zip(row.parts, shown[i], strict=True):
                 self.text(*box.middle, words, size=size, hue=hue_of)
             if rows:
