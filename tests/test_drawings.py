@@ -286,6 +286,8 @@ def test_pixels_have_the_words_too(drawing):
         (lambda d: d.box("a", state="cold"), "state='cold'.*frozen"),
         (lambda d: d.matrix([[1, 2]], rows=["a", "b"]), "2 names for 1 of a 1 by 2"),
         (lambda d: d.matrix([[1, 2]], shade=True), "between 0 and 1"),
+        (lambda d: d.matrix(torch.ones(2)), r"\[1.0, 1.0\] has no rows.*numbers\[None\]"),
+        (lambda d: d.matrix([]), "no rows"),
         (lambda d: d.matrix([[1, 2]], hot=1), "hot=1.*1 rows"),
         (lambda d: d.bars(["a"], [1, 2]), "1 labels for 2 bars"),
         (lambda d: d.area("a", 0), "'a' has 0 parameters"),

@@ -430,7 +430,11 @@ class Drawing:
         `shade` darkens each cell by its number, which must lie between 0 and 1. Returns the box of
         head and numbers, without the names of the rows; `m[2]` is the third row, `m[2][0]` a cell.
         """
-        values = numbers.tolist() if hasattr(numbers, "tolist") else [list(r) for r in numbers]
+        values = numbers.tolist() if hasattr(numbers, "tolist") else list(numbers)
+        if not values or not all(hasattr(row, "__len__") and len(row) for row in values):
+            raise ValueError(
+                f"{values} has no rows of numbers; numbers[None] makes one of a vector"
+            )
         high, wide = len(values), len(values[0])
         for name, labels, needed in (("rows", rows, high), ("columns", columns, wide)):
             if labels and len(labels) != needed:
