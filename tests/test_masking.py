@@ -757,3 +757,9 @@ def test_a_model_in_training_is_not_measured(asked):
     ids = torch.full((1, 4), 6)
     with pytest.raises(ValueError, match="training mode"):
         measure(model.train(), ids, ids)
+
+
+def test_a_batch_without_rows_is_measured_as_nothing(asked):
+    model, _ = asked
+    nothing = torch.zeros((0, 8), dtype=torch.long)
+    assert [len(x) for x in measure(model, nothing, nothing)] == [0, 0]

@@ -218,7 +218,8 @@ def measure(
     are asked about at once.
     """
     _check_eval(model)
-    inputs, parts = (ids, labels, segments, keep), []
+    inputs = ids, labels, segments, keep
+    parts = [Measured(torch.zeros(0, device=ids.device), ids.new_zeros(0).bool())]
     for start in range(0, len(ids), size):
         some = [None if x is None else x[start : start + size] for x in inputs]
         chosen = some[1] != IGNORE_INDEX
