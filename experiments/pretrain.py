@@ -29,6 +29,7 @@ from runs import (
     processes,
     read_settings,
     read_texts,
+    spread,
     trained,
     write_record,
 )
@@ -73,8 +74,8 @@ def main() -> None:
     model = make_model(dict(config["model"]), len(tokenizer.vocabulary), longest, settings.seed)
     model = wrap(model.to(device))
     short = all_rows(chain(*held_out_texts.values()), tokenizer, phases[0]["length"])
-    spread = short[:: max(1, short.numel() // 8_192)]  # enough to see the curve by
-    curve = train(model, feed, settings, masked_once(spread, tokenizer), folder, share)
+    few = masked_once(spread(short, 8_192), tokenizer)  # enough to see the curve by
+    curve = train(model, feed, settings, few, folder, share)
     if share[0] > 0:
         return
     model = getattr(model, "module", model).eval()
