@@ -58,8 +58,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path, help="a TOML file, such as experiments/mini.toml")
     parser.add_argument("--folder", type=Path, help="where the run is kept; else as in the file")
+    parser.add_argument("--seed", type=int, help="another seed than that of the file")
     options = parser.parse_args()
     config = read_settings(options.config)
+    if options.seed is not None:
+        config["settings"]["seed"] = options.seed
     folder = options.folder or ROOT / config["folder"]
     settings = Settings(**{"bfloat16": fast_in_bfloat16()} | config["settings"])
     share, device, wrap = processes()
