@@ -244,16 +244,18 @@ def adamw(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
 
     What is frozen (`requires_grad_(False)`) is not given to it.
     """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    parts = [([p for _, p in named], 1.0)]
+    if settings.fresh != 1:
+        lower, upper = (
+            [p for name, p in named if ("encoder." in name) == below] for below in (True, False)
+        )
+        parts = [(lower, 1.0), (upper, settings.fresh)]
     groups = []
-    for on_top in False, True:
-        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-        mine = [p for n, p in named if on_top == ("encoder." not in n)]
-        factor = settings.fresh if on_top else 1.0
-        for decay, some in (
-            (settings.decay, [p for p in mine if p.dim() > 1]),
-            (0.0, [p for p in mine if p.dim() <= 1]),
-        ):
-            groups.append({"params": some, "weight_decay": decay, "factor": factor})
+    for some, factor in parts:
+        matrices, rest = ([p for p in some if (p.dim() > 1) == wide] for wide in (True, False))
+        groups.append({"params": matrices, "weight_decay": settings.decay, "factor": factor})
+        groups.append({"params": rest, "weight_decay": 0.0, "factor": factor})
     return torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas, fused=True)
 
 
