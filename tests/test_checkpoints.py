@@ -4,6 +4,7 @@ Tiny models with random biases and norms and a large eps: as initialised, two ex
 forgotten bias or a wrong eps would not show.
 """
 
+import copy
 import json
 
 import pytest
@@ -67,9 +68,10 @@ CASES = [(n, h) for n, c in CONFIGS.items() for h in HEADS if their_class(c, h)]
 PRECISE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
-def make(name, head, dtype=torch.float64):
+def make(name, head, dtype=torch.float64, **settings):
     """A model of `transformers` with random parameters, in eval mode."""
-    config = CONFIGS[name]
+    config = copy.deepcopy(CONFIGS[name])
+    config.update({key: value for key, value in settings.items() if hasattr(config, key)})
     config.num_labels = 5 if "Classification" in head else 2
     config._attn_implementation = "eager"
     torch.manual_seed(len(name + head))
@@ -181,6 +183,43 @@ def test_the_gradient_of_every_parameter_agrees(case, tmp_path):
     expected_gradients = load(tmp_path / "gradients").state_dict()
     pairs = [(f"gradient of {k}", v, expected_gradients[k]) for k, v in ours.state_dict().items()]
     compare(pairs, 1e-9)
+
+
+@pytest.mark.parametrize(("name", "head"), CASES, ids=str)
+def test_dropout_acts_where_it_acts_in_transformers(name, head, tmp_path):
+    """With the same random numbers both drop the same, so every number agrees in training too."""
+    # In theirs ALBERT drops nothing after the feed-forward part, DistilBERT after attention.
+    albert = name.startswith("albert")
+    rates = {"hidden_dropout_prob": 0.0 if albert else 0.2, "attention_probs_dropout_prob": 0.0}
+    rates |= {"dropout": 0.0, "attention_dropout": 0.0, "qa_dropout": 0.0}
+    rates |= {"classifier_dropout": 0.3, "seq_classif_dropout": 0.4}
+    rates |= {"classifier_dropout_prob": 0.0 if head == "ForPreTraining" else 0.3}
+    theirs = make(name, head, **rates).train()
+    theirs.save_pretrained(tmp_path)
+    ours, (ids, segments, mask) = load(tmp_path).train(), batch(name)
+    torch.manual_seed(5)
+    expected = their_call(name, theirs, ids, segments, mask)
+    torch.manual_seed(5)
+    if head == "Model":
+        pairs = [("output", ours(ids, segments, mask.bool()).output, expected.last_hidden_state)]
+    else:
+        got = ours_as_list(ours(ids, segments, mask.bool()))
+        pairs = zip(["logits"] * len(got), got, logits_of(expected), strict=True)
+    compare(pairs, 1e-10)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "electra", "distilbert"])
+def test_attention_drops_the_weights_that_transformers_drops(name, tmp_path):
+    rates = {"attention_dropout": 0.4, "attention_probs_dropout_prob": 0.4, "dropout": 0.0}
+    theirs = make(name, "Model", **rates).train()
+    theirs.save_pretrained(tmp_path)
+    ours, (ids, segments, mask) = load(tmp_path).train(), batch(name)
+    torch.manual_seed(5)
+    expected = their_call(name, theirs, ids, segments, mask).last_hidden_state
+    torch.manual_seed(5)
+    compare(
+        [("output", ours(ids, segments, mask.bool(), with_weights=True).output, expected)], 1e-10
+    )
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c[1] != "Model"], ids="-".join, indirect=True)

@@ -77,7 +77,6 @@ SETTINGS = {
     "eps": ("layer_norm_eps", 1e-12),
     "dropout": ("hidden_dropout_prob", 0.1),
     "attention_dropout": ("attention_probs_dropout_prob", 0.1),
-    "classify_dropout": ("classifier_dropout", None),
 }
 MEMBERS: dict[str, tuple[type[Config], str, dict[str, tuple[str, Any] | None]]] = {
     # model_type: our config, the name in "architectures", what differs in the settings
@@ -105,7 +104,6 @@ MEMBERS: dict[str, tuple[type[Config], str, dict[str, tuple[str, Any] | None]]] 
             "activation": ("hidden_act", "gelu_new"),
             "dropout": ("hidden_dropout_prob", 0.0),
             "attention_dropout": ("attention_probs_dropout_prob", 0.0),
-            "classify_dropout": ("classifier_dropout_prob", 0.1),
         },
     ),
     "distilbert": (
@@ -119,7 +117,6 @@ MEMBERS: dict[str, tuple[type[Config], str, dict[str, tuple[str, Any] | None]]] 
             "activation": ("activation", "gelu"),
             "dropout": ("dropout", 0.1),
             "attention_dropout": ("attention_dropout", 0.1),
-            "classify_dropout": ("seq_classif_dropout", 0.2),
             "segments": None,
             "eps": None,
         },
@@ -302,7 +299,7 @@ def load(
         pooler = NAMES[member][0]["pooler"] + ".weight"
         config = replace(config, pooled=config.pooled and pooler in tensors)
     with torch.device("meta"):
-        built = kind(config, *_arguments(kind, settings, classes))
+        built = kind(config, *_arguments(kind, settings, member, classes))
     _fill(built, tensors, member, folder, strict=model is None)
     return built.eval()
 
@@ -327,8 +324,8 @@ def read_config(settings: dict[str, Any]) -> Config:
         raise ValueError(f"unknown activation {act!r}; known are {', '.join(ACTIVATIONS)}")
     values["activation"] = ACTIVATIONS[act]
     values["pad"] = 0 if values["pad"] is None else values["pad"]
-    for name in ("eps", "dropout", "attention_dropout", "classify_dropout"):
-        if values.get(name) is not None:
+    for name in ("eps", "dropout", "attention_dropout"):
+        if name in values:
             values[name] = float(values[name])  # a file may say 0
     if member == "electra" and values["embedding"] == values["hidden"]:
         values["embedding"] = None  # ELECTRA has a map only between different sizes, ALBERT always
@@ -365,12 +362,20 @@ def _model_of(settings: dict[str, Any], member: str) -> type[nn.Module]:
     return kind
 
 
-def _arguments(kind: type, settings: dict[str, Any], classes: int | None) -> tuple[int, ...]:
-    """The number of classes, for a head that has them."""
+def _arguments(kind: type, settings: dict[str, Any], member: str, classes: int | None) -> tuple:
+    """The number of classes and the dropout before them, for a head that has them."""
     if kind not in (SequenceModel, TokenModel):
         return ()
     labels = settings.get("id2label")
-    return (classes or (len(labels) if labels else settings.get("num_labels", 2)),)
+    classes = classes or (len(labels) if labels else settings.get("num_labels", 2))
+    return classes, settings.get(_dropout_key(kind, member))
+
+
+def _dropout_key(kind: type, member: str) -> str | None:
+    """The setting of the dropout before the classes; DistilBERT's tags have none of their own."""
+    if member == "distilbert":
+        return "seq_classif_dropout" if kind is SequenceModel else None
+    return "classifier_dropout_prob" if member == "albert" else "classifier_dropout"
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -583,4 +588,6 @@ def _settings(model: nn.Module, config: Config, member: str) -> dict[str, Any]:
         classes = model.classes.out_features
         settings["id2label"] = {str(i): f"LABEL_{i}" for i in range(classes)}
         settings["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
+        if key := _dropout_key(type(model), member):
+            settings[key] = model.dropout.p
     return settings
