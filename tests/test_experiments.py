@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from bertfamily import corpora
 from bertfamily.checkpoints import load
 from bertfamily.corpora import data_path, sample
 from bertfamily.counts import Counts
-from bertfamily.encoder import Bert
-from bertfamily.heads import MaskedTokenModel
-from bertfamily.pretraining import read_curve, sinusoids
+from bertfamily.pretraining import read_curve
 from bertfamily.wordpiece import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "experiments" / "pretrain.py"
+sys.path.insert(0, str(SCRIPT.parent))
 CONFIG = """
 folder = "nowhere"
 store = "half"
@@ -133,19 +133,32 @@ def test_a_run_goes_on_from_a_trained_model(made, texts, tmp_path):
 
 
 def test_named_corpora_are_read_as_often_as_the_file_says():
-    sys.path.insert(0, str(SCRIPT.parent))
     from pretrain import read_texts
 
-    once, held_once = read_texts({"corpora": {"everyday_sentences": 1}})
+    once, held_out = read_texts({"corpora": {"everyday_sentences": 1}})
     twice, held_twice = read_texts({"corpora": {"everyday_sentences": 2}})
-    assert twice == once + once and held_once == held_twice
-    assert not set(once) & set(held_once["everyday_sentences"])
-    assert len(once) + len(held_once["everyday_sentences"]) == 119_342
+    tenth, _ = read_texts({"corpora": {"everyday_sentences": 0.1}, "typed": 2})
+    assert twice == once + once and held_twice == held_out
+    assert len(once) == 113_375 and len(held_out["everyday_sentences"]) == 3_684
+    assert tenth[1::2] == once[10::20] and tenth[::2] == [
+        text.replace("'", "’").removesuffix(".") for text in once[::20]
+    ]
+    assert (
+        corpora.without_near_doubles(held_out["everyday_sentences"][:50], once)
+        == (held_out["everyday_sentences"][:50])
+    )
+
+
+def test_reviews_of_critics_and_of_imdb_are_held_out_as_all_reviews_are():
+    from pretrain import learn_and_held_out
+
+    parts = [learn_and_held_out(name) for name in ("critics", "imdb", "film_reviews")]
+    for critics, imdb, both in zip(*parts, strict=True):
+        assert sorted(critics + imdb) == sorted(both) and critics and imdb
 
 
 def test_the_model_and_the_counts_answer_the_same_blanks(made, monkeypatch):
     """In a text that goes in a circle, one neighbour tells all; a blank is alone in its row."""
-    sys.path.insert(0, str(SCRIPT.parent))
     from pretrain import Rows, beside_counts
 
     folder, _ = made
@@ -249,21 +262,3 @@ def test_memory_stays_flat_as_a_streamed_corpus_grows(tmp_path):
     small, large, as_list = peaks
     assert large < small + 20
     assert as_list > small + 40  # the control
-
-
-def test_a_row_of_the_position_table_is_made_anew_from_its_neighbours():
-    """Sines are such a table: a step along it is the same turn at every place."""
-    sys.path.insert(0, str(SCRIPT.parent))
-    from pretrain import mend_position
-
-    config = Bert(vocab=20, hidden=16, layers=1, heads=2, inner=16, positions=64)
-    model = MaskedTokenModel(config)
-    table = model.encoder.embeddings.position.weight
-    table.data = sinusoids(64, 16) + 1.0  # all rows may have something in common
-    before = table.detach().clone()
-    table.data[31] = 9.0
-    mend_position(model, 31)
-    others = [p for p in range(64) if p != 31]
-    assert torch.equal(table[others], before[others])
-    torch.testing.assert_close(table[31], before[31], atol=0.05, rtol=0)
-    assert (before[[30, 32]].mean(dim=0) - before[31]).abs().max() > 0.1  # a mean is not enough
