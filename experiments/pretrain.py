@@ -29,6 +29,7 @@ from runs import (
     processes,
     read_settings,
     read_texts,
+    spread,
     trained,
     write_record,
 )
@@ -57,8 +58,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path, help="a TOML file, such as experiments/mini.toml")
     parser.add_argument("--folder", type=Path, help="where the run is kept; else as in the file")
+    parser.add_argument("--seed", type=int, help="another seed than that of the file")
     options = parser.parse_args()
     config = read_settings(options.config)
+    if options.seed is not None:
+        config["settings"]["seed"] = options.seed
     folder = options.folder or ROOT / config["folder"]
     settings = Settings(**{"bfloat16": fast_in_bfloat16()} | config["settings"])
     share, device, wrap = processes()
@@ -73,8 +77,8 @@ def main() -> None:
     model = make_model(dict(config["model"]), len(tokenizer.vocabulary), longest, settings.seed)
     model = wrap(model.to(device))
     short = all_rows(chain(*held_out_texts.values()), tokenizer, phases[0]["length"])
-    spread = short[:: max(1, short.numel() // 8_192)]  # enough to see the curve by
-    curve = train(model, feed, settings, masked_once(spread, tokenizer), folder, share)
+    few = masked_once(spread(short, 8_192), tokenizer)  # enough to see the curve by
+    curve = train(model, feed, settings, few, folder, share)
     if share[0] > 0:
         return
     model = getattr(model, "module", model).eval()

@@ -27,6 +27,7 @@ from bertfamily.pretraining import Examples, fast_in_bfloat16, measure_all
 from bertfamily.wordpiece import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
+MEASURED = 100_000  # pieces of each corpus that a finished model is measured on
 
 # --- settings and processes
 
@@ -150,6 +151,11 @@ def all_rows(texts: Iterable[str], tokenizer: Tokenizer, length: int) -> torch.T
 # --- how well a model guesses
 
 
+def spread(rows: torch.Tensor, pieces: int) -> torch.Tensor:
+    """Every so many of the rows, with as many pieces or some more."""
+    return rows[:: max(1, rows.numel() // pieces)]
+
+
 def masked_once(rows: torch.Tensor, tokenizer: Tokenizer, seed: int = 0) -> list[Examples]:
     """Rows in batches with masks that are the same at every evaluation.
 
@@ -175,7 +181,8 @@ def measured(
     """How well blanks are guessed: in each corpus, and by how often a piece was there to learn."""
     parts, truths, tokenizer = {}, [], learnt.tokenizer
     for name, texts in held_out.items():
-        blanks = masked_once(all_rows(texts, tokenizer, learnt.length), tokenizer)
+        rows = spread(all_rows(texts, tokenizer, learnt.length), MEASURED)
+        blanks = masked_once(rows, tokenizer)
         parts[name] = asked(model, blanks)
         truths += [some.labels[some.labels != IGNORE_INDEX] for some in blanks]
     every = Measured(*map(torch.cat, zip(*parts.values(), strict=True)))

@@ -133,7 +133,7 @@ def test_a_run_goes_on_from_a_trained_model(made, texts, tmp_path):
 
 
 def test_named_corpora_are_read_as_often_as_the_file_says():
-    from pretrain import read_texts
+    from runs import read_texts
 
     once, held_out = read_texts({"corpora": {"everyday_sentences": 1}})
     twice, held_twice = read_texts({"corpora": {"everyday_sentences": 2}})
@@ -150,23 +150,43 @@ def test_named_corpora_are_read_as_often_as_the_file_says():
 
 
 def test_reviews_of_critics_and_of_imdb_are_held_out_as_all_reviews_are():
-    from pretrain import learn_and_held_out
+    from runs import learn_and_held_out
 
     parts = [learn_and_held_out(name) for name in ("critics", "imdb", "film_reviews")]
     for critics, imdb, both in zip(*parts, strict=True):
         assert sorted(critics + imdb) == sorted(both) and critics and imdb
 
 
+def test_a_list_of_texts_is_tokenised_once_and_a_stream_at_each_pass(made):
+    from runs import Rows, Tokenized
+
+    tokenizer, times = load_tokenizer(made[0]), []
+
+    class Watched(list):
+        def __iter__(self):
+            times.append(1)
+            return super().__iter__()
+
+    texts = Watched(["the dog and a man"] * 40)
+    kept = Tokenized(texts, tokenizer)
+    rows = [torch.stack(list(Rows(kept, length))) for length in (8, 16, 8)]
+    assert len(times) == 1 and torch.equal(rows[0], rows[2])
+    stream = Tokenized(iter(texts), tokenizer)
+    assert torch.equal(torch.stack(list(Rows(stream, 8))), rows[0])
+    assert not list(Rows(stream, 8))  # it is over; a stream of files begins anew
+
+
 def test_the_model_and_the_counts_answer_the_same_blanks(made, monkeypatch):
     """In a text that goes in a circle, one neighbour tells all; a blank is alone in its row."""
-    from pretrain import Rows, beside_counts
+    from runs import Rows, Tokenized, beside_counts
 
     folder, _ = made
     model, tokenizer = load(folder).float(), load_tokenizer(folder)
     circle = [" ".join("the dog and a man".split() * 40)]
     sides, measure = [], Counts.measure
     monkeypatch.setattr(Counts, "measure", lambda *a: sides.append(a[3:]) or measure(*a))
-    asked, told = [], beside_counts(model, circle, Rows(circle * 2, tokenizer, 32), tokenizer, 50)
+    learnt = Rows(Tokenized(circle * 2, tokenizer), 32)
+    asked, told = [], beside_counts(model, circle, learnt, 50)
     assert list(told) == [
         "model",
         *(f"counts, {left} left, {right} right" for left, right in sides),
@@ -174,7 +194,7 @@ def test_the_model_and_the_counts_answer_the_same_blanks(made, monkeypatch):
     assert told["counts, 1 left, 0 right"]["accuracy"][0] > 0.9  # [CLS] and [SEP] cut the circle
     assert 0.1 < told["counts, 0 left, 0 right"]["accuracy"][0] < 0.3
     model.register_forward_pre_hook(lambda _, args: asked.append(args[0]))
-    beside_counts(model, circle, Rows(circle, tokenizer, 32), tokenizer, 50)
+    beside_counts(model, circle, learnt, 50)
     (rows,) = asked
     assert len(rows) == 50 and ((rows == tokenizer.mask).sum(dim=1) == 1).all()
 

@@ -21,6 +21,7 @@ from bertfamily.masking import (
     Masked,
     _check_draw,
     _check_ids,
+    ask_published,
     choose_each,
     choose_exactly,
     choose_ngrams,
