@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from bertfamily import corpora
 from bertfamily.batches import pack
 from bertfamily.counts import Counts, Measured, interval
+from bertfamily.files import write_whole
 from bertfamily.heads import IGNORE_INDEX, MaskedTokenModel
 from bertfamily.masking import mask_tokens
 from bertfamily.pretraining import Examples, fast_in_bfloat16, measure_all
@@ -259,7 +260,7 @@ def write_record(path: Path, record: dict) -> None:
     """Write what a run was and what came out, whole or not at all."""
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    corpora.write_whole(path, methodcaller("write_text", text, "utf-8"))
+    write_whole(path, methodcaller("write_text", text, "utf-8"))
 
 
 def read_record(path: Path) -> dict:

@@ -21,7 +21,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bertfamily.corpora import sha256_of, write_whole
 from bertfamily.encoder import (
     Albert,
     Bert,
@@ -32,6 +31,7 @@ from bertfamily.encoder import (
     Roberta,
     gelu_tanh,
 )
+from bertfamily.files import sha256_of, write_whole
 from bertfamily.heads import (
     MaskedTokenModel,
     PairModel,

@@ -213,9 +213,7 @@ def fill_mask(
     ]
 
 
-def ask_published(
-    names: Iterable[str], text: str, count: int = 5
-) -> dict[str, list[Guess] | None]:
+def ask_published(names: Iterable[str], text: str, count: int = 5) -> dict[str, list[Guess] | None]:
     """What models of `transformers` guess for the one [MASK] of a text; None: it cannot be had.
 
     A name is that of a repository on the hub, or a folder. Each model writes the blank in its own

@@ -26,8 +26,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from bertfamily.batches import pad
-from bertfamily.corpora import write_whole
 from bertfamily.counts import Measured
+from bertfamily.files import write_whole
 from bertfamily.heads import IGNORE_INDEX
 from bertfamily.masking import mask_tokens, measure
 from bertfamily.pairs import Pair

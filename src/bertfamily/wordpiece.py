@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import torch
 
-from bertfamily.corpora import write_whole
+from bertfamily.files import write_whole
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LONGEST_WORD = 100  # characters; a longer word is [UNK], as in the reference
