@@ -47,6 +47,8 @@ class Config:
         for name in ("vocab", "hidden", "layers", "heads", "inner", "positions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: there must be one at least")
+        if self.segments < 0 or (self.embedding is not None and self.embedding < 1):
+            raise ValueError(f"segments={self.segments}, embedding={self.embedding}: too few")
         if not 0 <= self.pad < self.vocab:
             raise ValueError(f"pad={self.pad} is not an id: there are {self.vocab}, from 0")
 
