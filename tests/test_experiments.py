@@ -14,7 +14,7 @@ from bertfamily import corpora
 from bertfamily.checkpoints import load
 from bertfamily.corpora import data_path, sample
 from bertfamily.counts import Counts
-from bertfamily.pretraining import read_curve
+from bertfamily.training import read_curve
 from bertfamily.wordpiece import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -205,12 +205,12 @@ def test_a_run_that_was_stopped_goes_on(made, texts, tmp_path):
     stop = tmp_path / "stop.py"
     stop.write_text(
         "import runpy, sys\n"
-        "from bertfamily import pretraining\n"
-        "step = pretraining._step\n"
+        "from bertfamily import training\n"
+        "step = training._step\n"
         "def mortal(*a):\n"
         "    if a[4] == 5: sys.exit('stopped')\n"
         "    return step(*a)\n"
-        "pretraining._step = mortal\n"
+        "training._step = mortal\n"
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
