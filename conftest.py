@@ -31,3 +31,24 @@ def browser():
         browser = playwright.chromium.launch(executable_path=CHROMIUM[0], args=FLAGS)
         yield browser
         browser.close()
+
+
+def pytest_collection_modifyitems(items):
+    """A busy machine may bring the output of a cell late: nbval waits for five seconds."""
+    for item in items:
+        if hasattr(item, "output_timeout"):
+            item.output_timeout = 60
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """What ran out of time says what that means."""
+    report = yield
+    if report.failed and "Timeout of" in str(report.longrepr):
+        limit = item.config.option.nbval_cell_timeout
+        report.longrepr = (
+            f"{report.longrepr}\n{item.nodeid} was stopped: it took more than {limit:g} seconds, "
+            "the limit for what hangs. Nothing is said of what it puts out, nor of the cells after "
+            "it. Run it alone; what a chapter may take is measured by `make bench`."
+        )
+    return report

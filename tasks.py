@@ -7,6 +7,7 @@ They need Python 3.11 or newer and nothing else. The first one makes a virtual e
 import argparse
 import functools
 import hashlib
+import html
 import http.server
 import json
 import os
@@ -127,7 +128,11 @@ def run_chapter(number: str) -> None:
     run(PYTHON, "-m", "ruff", "format", "--quiet", path)
     os.environ |= KERNEL
     notebook = nbformat.read(path, 4)
-    options = {"timeout": 300, "record_timing": False, "coalesce_streams": True}
+    for cell in notebook.cells:
+        image = cell.metadata.get("mystnb", {}).get("image", {})
+        if image.get("alt") == description(cell):  # what an earlier run wrote
+            image.pop("alt", None)
+    options = {"timeout": 600, "record_timing": False, "coalesce_streams": True}
     NotebookClient(notebook, **options, resources={"metadata": {"path": CHAPTERS}}).execute()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -135,10 +140,30 @@ def run_chapter(number: str) -> None:
     }
     notebook.metadata["sealed"] = seal(notebook)
     for cell in notebook.cells:
-        cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")}
+        metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")}
+        cell.metadata = nbformat.from_dict(metadata | folding(cell))
+        if description(cell):
+            figure = cell.metadata.setdefault("mystnb", nbformat.NotebookNode())
+            figure.setdefault("image", {}).setdefault("alt", description(cell))
     draft = path.with_suffix(".draft")
     nbformat.write(notebook, draft)
     draft.replace(path)
+
+
+def folding(cell) -> dict:
+    """The metadata that fold a cell in JupyterLab and in Colab as its tags do on the site."""
+    tags = set(cell.metadata.get("tags", []))
+    if not tags & {"hide-input", "hide-cell", "remove-input", "check"}:
+        return {}
+    whole = {"outputs_hidden": True} if "hide-cell" in tags else {}
+    return {"cellView": "form", "jupyter": {"source_hidden": True, **whole}}
+
+
+def description(cell) -> str:
+    """What the drawings in the outputs of a cell say of themselves, the alt text by default."""
+    drawings = [o.get("data", {}).get("image/svg+xml", "") for o in cell.get("outputs", [])]
+    said = re.findall(r"<desc>(.*?)</desc>", "".join(drawings), re.S)
+    return html.unescape(" ".join(" ".join(said).split()))
 
 
 def seal(notebook) -> str:

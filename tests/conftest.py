@@ -1,5 +1,6 @@
 """The built site, served on this machine, and a visit to it in a real browser."""
 
+import contextlib
 import functools
 import http.server
 import re
@@ -31,15 +32,27 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="session")
-def address(site):
-    handler = functools.partial(Quiet, directory=site)
+@contextlib.contextmanager
+def served(folder):
+    """The address at which a folder is served on this machine."""
+    handler = functools.partial(Quiet, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def serve():
+    return served
+
+
+@pytest.fixture(scope="session")
+def address(site, serve):
+    with serve(site) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -47,9 +47,55 @@ def test_two_runs_of_a_chapter_give_the_same_bytes(chapters):
     assert list(chapters.iterdir()) == [path]
     notebook = nbformat.read(path, 4)
     assert notebook.metadata.keys() == {"kernelspec", "language_info", "sealed"}
-    assert notebook.cells[0].metadata == {"tags": ["hide-cell"]}
+    folded = {"cellView": "form", "jupyter": {"source_hidden": True, "outputs_hidden": True}}
+    assert notebook.cells[0].metadata == {"tags": ["hide-cell"], **folded}
     assert [o.text for o in notebook.cells[1].outputs] == ["a\nb\n"], "one output, however slow"
     assert [c.execution_count for c in notebook.cells] == [1, 2, 3]
+
+
+def test_what_the_site_folds_is_folded_in_jupyterlab_and_colab(chapters):
+    path = write(chapters, "pass", "pass", "pass", "pass", "pass")
+    tags = ["hide-cell solution", "hide-input figure", "check", "remove-input", "long"]
+    notebook = nbformat.read(path, 4)
+    for cell, names in zip(notebook.cells, tags, strict=True):
+        cell.metadata = {"tags": names.split(), "jupyter": {"source_hidden": False}}
+    nbformat.write(notebook, path)
+    tasks.run_chapter("07")
+    hidden = {"source_hidden": True}
+    whole, part = [{"jupyter": hidden | more} for more in ({"outputs_hidden": True}, {})]
+    for cell, wanted in zip(
+        nbformat.read(path, 4).cells, [whole, part, part, part, {}], strict=True
+    ):
+        folding = {"cellView": "form", **wanted} if wanted else {}
+        assert {k: v for k, v in cell.metadata.items() if k != "tags"} == folding
+
+
+DRAW = """
+from IPython.display import display
+svg = "<svg class='bf'><title>A box</title>\\n<desc>{}</desc></svg>"
+display({{"image/svg+xml": svg, "text/plain": "A box"}}, raw=True)
+"""
+
+
+def test_a_drawing_says_what_is_to_be_seen(chapters):
+    """Its own description becomes the alt text, and follows it; the chapter's words are kept."""
+    path = write(
+        chapters, "pass", DRAW.format("Two &amp;\\n  three boxes."), DRAW.format("Theirs.")
+    )
+    notebook = nbformat.read(path, 4)
+    notebook.cells[2].metadata["mystnb"] = {"image": {"alt": "Ours."}}
+    nbformat.write(notebook, path)
+    tasks.run_chapter("07")
+    first = path.read_bytes()
+    notebook = nbformat.read(path, 4)
+    alts = [cell.metadata.mystnb.image.alt for cell in notebook.cells[1:]]
+    assert alts == ["Two & three boxes.", "Ours."]
+    tasks.run_chapter("07")
+    assert path.read_bytes() == first
+    notebook.cells[1].source = DRAW.format("Four boxes.")
+    nbformat.write(notebook, path)
+    tasks.run_chapter("07")
+    assert nbformat.read(path, 4).cells[1].metadata.mystnb.image.alt == "Four boxes."
 
 
 def test_a_chapter_that_fails_stays_as_it_was(chapters):
@@ -91,6 +137,16 @@ def test_a_notebook_has_no_network(chapters):
     write(chapters, "pass", "import urllib.request", "urllib.request.urlopen('http://192.0.2.1:9')")
     with pytest.raises(CellExecutionError, match="the tests run without network"):
         tasks.run_chapter("07")
+
+
+def test_a_cell_that_hangs_says_so(chapters):
+    path = write(chapters, "1", "import time; time.sleep(60)")
+    options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=2", "-p", "conftest"]
+    command = [sys.executable, "-m", "pytest", "-c", os.devnull, *options, path]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}"}
+    done = subprocess.run(command, cwd=chapters, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "07_small.ipynb::Cell 1 was stopped: it took more than 2 seconds" in done.stdout
 
 
 # --- consoles, ports, line ends ---

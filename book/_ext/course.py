@@ -1,107 +1,32 @@
-"""What this book adds to Sphinx: the claims ledger, readable shapes in signatures, and light pages.
+"""What this book adds to Sphinx: the package's modules in order, and readable shapes in signatures.
 
 Works alike in Jupyter Book 1 (`_config.yml`) and in plain Sphinx (`conf.py`).
 """
 
+import ast
 import re
-import sys
 import zlib
 from pathlib import Path
 
-import nbformat
-from docutils import nodes
-from sphinx.addnodes import pending_xref
 from sphinx.util.docutils import SphinxDirective
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "src"))  # a site needs no installed package
-from bertfamily.claims import CONTROL, TICK  # noqa: E402
+PACKAGE = Path(__file__).parents[2] / "src/bertfamily"
 
-# --- the claims ledger: `{claims}` lists every claim that the stored notebooks print
-
-
-def is_claim(line):
-    return line.startswith(f"{TICK} ")
+# --- the package reference: the modules, in the order of _toc.yml
 
 
-def claim_id(docname, number):
-    """chapters/02_attention, 3 -> claim-02-3"""
-    return f"claim-{Path(docname).name.split('_')[0]}-{number}"
-
-
-def parts_of(line):
-    """What a claim says and, in a span of its own, the remark about its control, or no text."""
-    text = line.removeprefix(f"{TICK} ").strip()
-    said = text.removesuffix(CONTROL).strip()
-    control = f" {CONTROL}" if said != text else ""
-    return said, nodes.inline("", control, classes=["control"])
-
-
-def mark_claims(app, doctree):
-    """Give each claim in the outputs of a chapter a paragraph with an anchor of its own."""
-    docname, number = app.env.docname, 0
-    for block in list(doctree.findall(nodes.literal_block)):
-        lines = block.astext().splitlines()
-        if "stream" not in block["classes"] or not any(map(is_claim, lines)):
-            continue
-        parts = []
-        for line in lines:
-            if is_claim(line):
-                number += 1
-                name = claim_id(docname, number)
-                said, control = parts_of(line)
-                app.env.get_domain("std").note_hyperlink_target(name, docname, name, said)
-                link = nodes.reference("", "#", refid=name, classes=["headerlink"])
-                link["reftitle"] = "Link to this claim"
-                content = [nodes.Text(f"{TICK} {said}"), control, link]
-                parts.append(nodes.paragraph("", "", *content, ids=[name], classes=["claim"]))
-            elif parts and isinstance(parts[-1], nodes.literal_block):
-                parts[-1] += nodes.Text(f"\n{line}")
-            else:
-                parts.append(nodes.literal_block(line, line, **block.attributes))
-        index = block.parent.index(block)
-        block.parent[index : index + 1] = parts
-
-
-class Ledger(SphinxDirective):
-    """Every claim of every chapter, in the order of _toc.yml, with a link to its place."""
+class Modules(SphinxDirective):
+    """A link to the page of each module, with the first line of its docstring."""
 
     def run(self):
-        self.env.note_dependency("_toc.yml")
-        content, count, controlled = [], 0, 0
-        for docname in self.config.external_site_map:
-            path = Path(self.env.doc2path(docname))
-            if path.suffix != ".ipynb":
-                continue
+        pages = [name for name in self.config.external_site_map if name.startswith("book/api/")]
+        lines = []
+        for name in (page.removeprefix("book/api/") for page in pages):
+            path = PACKAGE / f"{name}.py"
             self.env.note_dependency(str(path))
-            outputs = [o for c in nbformat.read(path, 4).cells for o in c.get("outputs", [])]
-            text = "".join(o.text for o in outputs if o.get("name") == "stdout")
-            lines = [line for line in text.splitlines() if is_claim(line)]
-            items = []
-            for number, line in enumerate(lines, 1):
-                said, control = parts_of(line)
-                link = self.xref("ref", claim_id(docname, number), nodes.Text(said))
-                items.append(nodes.list_item("", nodes.paragraph("", "", link, control)))
-            if items:
-                title = nodes.paragraph("", "", self.xref("doc", f"/{docname}"))
-                listed = nodes.bullet_list("", *items, classes=["claims"])
-                listed["support_smartquotes"] = False  # the very words of the chapter
-                content += [title, listed]
-            count += len(lines)
-            controlled += sum(line.rstrip().endswith(CONTROL) for line in lines)
-        total = f"{count} claims, {controlled} of them with a control."
-        return [nodes.paragraph("", total), *content]
-
-    def xref(self, kind, target, *children):
-        return pending_xref(
-            "",
-            nodes.inline("", "", *children),
-            refdomain="std",
-            reftype=kind,
-            reftarget=target,
-            refdoc=self.env.docname,
-            refexplicit=bool(children),
-            refwarn=True,
-        )
+            said = ast.get_docstring(ast.parse(path.read_text("utf-8"))).splitlines()[0]
+            lines.append(f"* [`{name}`](api/{name}.md): {said}")
+        return self.parse_text_to_nodes("\n".join(lines))
 
 
 # --- the package reference: signatures as they are written
@@ -126,55 +51,9 @@ def skip_member(app, what, name, obj, skip, options):
         return skip or not obj.annotation
 
 
-# --- light pages: what no page uses is taken out of the built site
-
-# Jupyter Book loads thebe twice, an error, though it is off. The icons are drawn by course.css.
-UNUSED = "thebe|kernelName|fontawesome|graphviz"
-SEARCH = "searchtools|language_data|searchindex"
-
-
-def slim(app, exception):
-    if exception or app.builder.name != "html":
-        return
-    out = Path(app.outdir)
-    for path in out.rglob("*.map"):
-        path.unlink()
-    words = set()
-    for path in out.rglob("*.html"):
-        names = UNUSED if path.name == "search.html" else f"{UNUSED}|{SEARCH}"
-        text = path.read_text(encoding="utf-8")
-        text = re.sub(rf"<script\b[^<]*({names})[^<]*</script>|<link[^>]*({names})[^>]*>", "", text)
-        # Names and brackets of code have the colour of the text.
-        text = re.sub(r'<span class="[npw]">([^<]*)</span>', r"\1", text)
-        # The side bar holds the logo, and everything on a page should be inside a landmark.
-        bar = 'id="pst-primary-sidebar"'
-        text = text.replace(f"{bar} class", f'{bar} role="complementary" aria-label="Book" class')
-        text = text.replace('role="doc-biblioentry"', 'role="listitem"')  # the former is deprecated
-        path.write_text(text, encoding="utf-8")
-        words.update(re.findall(r"[\w-]+", text))
-    for path in (path for path in out.rglob("*.js") if path.name != "fontawesome.js"):
-        words.update(re.findall(r"[\w-]+", path.read_text(encoding="utf-8")))
-    for path in out.rglob("*.css"):
-        text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.S)
-        text = re.sub(r"([^{};]+)\{([^{}]*)\}", lambda rule: used(rule, words), text)
-        path.write_text(text, encoding="utf-8")
-
-
-def used(rule, words):
-    """A style rule, less its selectors with a class that neither a page nor a script mentions."""
-    kept = [
-        selector
-        for selector in re.split(r",(?![^()]*\))", rule[1])
-        if words.issuperset(re.findall(r"\.(-?[A-Za-z_][\w-]*)", re.sub(r"\(.*?\)", "", selector)))
-    ]
-    return f"{','.join(kept)}{{{rule[2]}}}" if kept else ""
-
-
 def setup(app):
-    app.add_directive("claims", Ledger)
-    app.connect("doctree-read", mark_claims)
+    app.add_directive("modules", Modules)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", skip_member)
-    app.connect("build-finished", slim)
     changed = zlib.crc32(Path(__file__).read_bytes())  # pages are read anew when this file changes
     return {"env_version": changed, "parallel_read_safe": True, "parallel_write_safe": True}
