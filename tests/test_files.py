@@ -53,7 +53,9 @@ def test_what_a_killed_process_left_is_deleted_by_the_next_write(tmp_path):
     assert names == {target.name, working.name} | {name for name in left if "notes" in name}
 
 
-def test_a_draft_may_be_a_folder(tmp_path):
+def test_a_draft_may_be_a_folder_and_one_of_the_same_number_is_no_hindrance(tmp_path):
+    (tmp_path / f"file.{os.getpid()}.draft").mkdir()
     with draft_of(tmp_path / "file") as draft:
+        assert not draft.exists()
         (draft / "inside").mkdir(parents=True)
     assert list(tmp_path.iterdir()) == []

@@ -34,6 +34,7 @@ def draft_of(target: Path) -> Iterator[Path]:
         if process.isdecimal() and not _runs(int(process)):
             _delete(left)
     draft = target.with_name(f"{target.name}.{os.getpid()}.draft")
+    _delete(draft)  # numbers of processes come again
     try:
         yield draft
     finally:
