@@ -96,7 +96,8 @@ def main() -> None:
         "made with": made_with(share[1], device),
         "before": before(config["model"]),
     }
-    if not streamed:  # counts of all that was read need its size in memory
+    # Counts of all that was read need its size in memory.
+    if config.get("beside_counts", not streamed):
         every = chain(*held_out_texts.values())
         record["beside counts"] = beside_counts(made, every, learnt)
     write_record(folder / "record.json", record)

@@ -78,8 +78,6 @@ def texts(tmp_path_factory):
 def pretrain(config, folder, *before):
     command = [sys.executable, *before, str(SCRIPT), str(config), "--folder", str(folder)]
     environment = os.environ | {"HF_HOME": str(folder.parent / "hub")}
-    path = os.pathsep.join([os.environ["PYTHONPATH"], str(SCRIPT.parent)])  # for runpy
-    environment["PYTHONPATH"] = path
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-2_000:]
     return done.stdout
@@ -207,7 +205,7 @@ def test_a_run_that_was_stopped_goes_on(made, texts, tmp_path):
     folder, curve = made
     stop = tmp_path / "stop.py"
     stop.write_text(
-        "import runpy, sys\n"
+        "import os, runpy, sys\n"
         "from bertfamily import training\n"
         "step = training._step\n"
         "def mortal(*a):\n"
@@ -215,6 +213,7 @@ def test_a_run_that_was_stopped_goes_on(made, texts, tmp_path):
         "    return step(*a)\n"
         "training._step = mortal\n"
         "sys.argv = sys.argv[1:]\n"
+        "sys.path[0] = os.path.dirname(sys.argv[0])\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     with pytest.raises(AssertionError, match="stopped"):
@@ -388,8 +387,9 @@ def test_memory_stays_flat_as_a_streamed_corpus_grows(tmp_path):
     """Eight times the text is read to its end in the memory of the smaller; a list is not."""
     peak = tmp_path / "peak.py"
     peak.write_text(
-        "import re, runpy, sys\n"
+        "import os, re, runpy, sys\n"
         "sys.argv = sys.argv[1:]\n"
+        "sys.path[0] = os.path.dirname(sys.argv[0])\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "status = open('/proc/self/status').read()\n"  # of this process alone, in KiB
         "print('peak', re.search(r'VmHWM:\\s+(\\d+)', status)[1])\n"
