@@ -117,7 +117,7 @@ class Thumbnails(Home):
             link = f"../chapters/{path.stem}.html#{anchor}"
             shown.append(
                 f'<li><a href="{link}"><span class="picture" aria-hidden="true">{picture}</span>'
-                f"{escape(said)}</a></li>"
+                f"<span>{escape(said)}</span></a></li>"
             )
         return html('<ul class="thumbnails">', *shown, "</ul>")
 

@@ -99,12 +99,12 @@ def adamw(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
 
     What is frozen (`requires_grad_(False)`) is not given to it.
     """
-    parts: dict[tuple[float, float], list[Tensor]] = {}
+    parts = {(f, d): [] for f in (1.0, settings.fresh) for d in (settings.decay, 0.0)}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             factor = 1.0 if "encoder." in name else settings.fresh
             decay = settings.decay if parameter.dim() > 1 else 0.0
-            parts.setdefault((factor, decay), []).append(parameter)
+            parts[factor, decay].append(parameter)
     groups = [{"params": p, "factor": f, "weight_decay": d} for (f, d), p in parts.items()]
     return torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas, fused=True)
 
