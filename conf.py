@@ -1,7 +1,7 @@
 """A second door: plain Sphinx over the same `_config.yml` and `_toc.yml`, without Jupyter Book.
 
     pip install "sphinx>=9" myst-nb sphinx-book-theme sphinx-external-toc sphinx-design \
-        sphinx-copybutton sphinx-togglebutton sphinxcontrib-bibtex sphinx-autoapi
+        sphinx-copybutton sphinx-togglebutton sphinxcontrib-bibtex sphinx-autoapi dukpy
     sphinx-build -W -n --keep-going . _build/sphinx
 
 Jupyter Book ignores this file. A weekly job builds through it, so that we notice early what the end

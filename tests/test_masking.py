@@ -21,6 +21,7 @@ from bertfamily.masking import (
     Masked,
     _check_draw,
     _check_ids,
+    ask_published,
     choose_each,
     choose_exactly,
     choose_ngrams,
@@ -757,3 +758,25 @@ def test_a_model_in_training_is_not_measured(asked):
     ids = torch.full((1, 4), 6)
     with pytest.raises(ValueError, match="training mode"):
         measure(model.train(), ids, ids)
+
+
+def test_a_batch_without_rows_is_measured_as_nothing(asked):
+    model, _ = asked
+    nothing = torch.zeros((0, 8), dtype=torch.long)
+    assert [len(x) for x in measure(model, nothing, nothing)] == [0, 0]
+
+
+def test_models_of_others_are_asked_one_by_one_and_one_that_is_missing_stops_none(asked, tmp_path):
+    """Without network: of the hub nothing can be had, and a folder after it is still asked."""
+    model, tokenizer = asked
+    save(model, tmp_path / "ours")
+    tokenizer.save(tmp_path / "ours")
+    folder, text = str(tmp_path / "ours"), "you must [MASK] at the sign"
+    told = ask_published(["bert-base-cased", folder, str(tmp_path / "nowhere")], text, 3)
+    assert list(told) == ["bert-base-cased", folder, str(tmp_path / "nowhere")]
+    assert told["bert-base-cased"] is told[str(tmp_path / "nowhere")] is None
+    (mine,) = fill_mask(model, tokenizer, text, 3)
+    assert [g.piece for g in told[folder]] == [g.piece for g in mine]
+    assert [g.share for g in told[folder]] == pytest.approx([g.share for g in mine], abs=1e-5)
+    with pytest.raises(ValueError, match="has 0 .MASK.; it must have one"):
+        ask_published([folder], "you must stop")

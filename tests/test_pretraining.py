@@ -263,6 +263,25 @@ def test_decay_pulls_weights_and_tables_and_not_biases_and_norms():
     assert spared | decayed == set(names.values())
 
 
+def test_what_is_frozen_stays_and_what_is_fresh_learns_faster():
+    """Adam's first step is as long as its rate, whatever the gradient: so the rates can be read."""
+    model = model_of(config=STILL)
+    model.encoder.requires_grad_(False)
+    model.encoder.layers[-1:].requires_grad_(True)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    settings = Settings(steps=1, rate=1e-3, warmup=0.0, decay=0.0, fresh=10.0)
+    train(model, masked_rows(random_rows(), 8, TOKENIZER, seed=0), settings)
+    moved = {name: (p - before[name]).abs().max().item() for name, p in model.named_parameters()}
+    last = f"encoder.layers.{STILL.layers - 1}."
+    for name, length in moved.items():
+        if name.startswith(last):
+            assert length == pytest.approx(1e-3, rel=0.02), name
+        elif name.startswith("encoder."):
+            assert length == 0, name
+        else:
+            assert length == pytest.approx(1e-2, rel=0.02), name
+
+
 def test_sinusoids_by_hand():
     """Dimensions 0 and 1 turn by 1 from place to place, dimensions 2 and 3 by 1/100."""
     second = [math.sin(1), math.cos(1), math.sin(0.01), math.cos(0.01)]

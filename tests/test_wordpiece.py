@@ -4,6 +4,7 @@ The oracle is the BertTokenizer of `transformers`, on the real vocabulary of 30,
 trainer is compared with one that counts everything anew before each merge.
 """
 
+import json
 import pickle
 import random
 import subprocess
@@ -712,3 +713,51 @@ def test_a_training_that_cannot_be_is_named():
     assert len(train({"aba": 3, "cb": 1}, 10)) == 10
     with pytest.raises(ValueError, match="least=0: a pair that is merged occurs once"):
         next(merges({"ab": 1}, least=0))
+
+
+# --- from a tokenizer.json
+
+
+def described(folder, **changes):
+    """A folder with nothing but the tokenizer.json that `tokenizers` writes for a small BERT."""
+    pieces = [*SPECIAL, "a", "##b", "É"]
+    theirs = tokenizers.BertWordPieceTokenizer(
+        {piece: i for i, piece in enumerate(pieces)}, lowercase=False
+    )
+    theirs.enable_truncation(2)
+    settings = json.loads(theirs.to_str())
+    for name, (part, value) in changes.items():
+        settings[part][name] = value
+    (folder / "tokenizer.json").write_text(json.dumps(settings), "utf-8")
+    return pieces
+
+
+def test_a_tokenizer_is_read_from_json_alone(tmp_path):
+    pieces = described(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    assert list(tokenizer.vocabulary) == pieces and not tokenizer.lowercase
+    assert tokenizer.encode("ab É a").pieces == ["[CLS]", "a", "##b", "É", "a", "[SEP]"]
+
+
+def test_accents_and_capitals_go_together(tmp_path):
+    described(tmp_path, lowercase=("normalizer", True), strip_accents=("normalizer", None))
+    assert load_tokenizer(tmp_path).lowercase
+    described(tmp_path, strip_accents=("normalizer", True))
+    with pytest.raises(ValueError, match="strip_accents"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"type": ("model", "BPE")}, "model='BPE'; only 'WordPiece'"),
+        ({"type": ("normalizer", "NFC")}, "normalizer='NFC'"),
+        ({"continuing_subword_prefix": ("model", "@@")}, "continuing_subword_prefix='@@'"),
+        ({"clean_text": ("normalizer", False)}, "clean_text=False"),
+        ({"vocab": ("model", {"[PAD]": 0, "a": 2})}, "ids are not 0, 1, 2"),
+    ],
+)
+def test_another_kind_of_tokenizer_json_is_refused(tmp_path, changes, said):
+    described(tmp_path, **changes)
+    with pytest.raises(ValueError, match=said):
+        load_tokenizer(tmp_path)

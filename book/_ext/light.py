@@ -26,8 +26,9 @@ DARK = '<noscript><link rel="stylesheet" href="{}_static/dark.css"></noscript>'
 ONCE, TWICE = "[data-theme=dark]", "[data-theme=dark][data-theme]"
 
 # Jupyter Book loads thebe twice, an error, though it is off. The icons are drawn by course.css.
-UNUSED = "thebe|kernelName|fontawesome|graphviz|togglebuttonSelector = "
-SEARCH = "searchtools|language_data|searchindex"
+# finder.py has its own search in place of Sphinx's.
+UNUSED = "thebe|kernelName|fontawesome|graphviz|searchtools|language_data|searchindex"
+KEPT = {"LICENSE", "preview.png"}  # no page refers to them; those who see a link to one do
 
 
 def finish(app, exception):
@@ -35,18 +36,19 @@ def finish(app, exception):
     if exception or app.builder.name != "html":
         return
     out = Path(app.outdir)
-    words, rules = set(), []
+    words, rules = set(), {}
     for path in out.rglob("*.html"):
-        text = page(path.read_text("utf-8"), path, out)
+        text, dark = page(path.read_text("utf-8"), path, out)
         path.write_text(text, "utf-8")
         words.update(re.findall(r"[\w-]+", text))
+        rules |= dict.fromkeys(dark)  # each once, in their order
     remove_unused(out)  # the scripts that are left are asked for the names that they use
-    for path in out.rglob("*.js"):
+    for path in set(out.rglob("*.js")) - {out / "_static/search/index.js"}:
         words.update(re.findall(r"[\w-]+", path.read_text("utf-8")))
     for path in sorted(set(out.rglob("*.css")) - {out / "_static/dark.css"}):
         text, dark = style(path.read_text("utf-8"), words)
         path.write_text(text, "utf-8")
-        rules += dark
+        rules |= dict.fromkeys(dark)
     remove_unused(out)  # once more, as the style sheets refer to less
     dark = "".join(rules).replace("=dark]", "=light]")
     dark = f"@media screen and (prefers-color-scheme: dark) {{{dark}}}"
@@ -54,10 +56,13 @@ def finish(app, exception):
 
 
 def page(text, path, out):
-    """One page: the theme first, no unused scripts, landmarks, images with their sizes."""
+    """One page: the theme first, no unused scripts, landmarks, images with their sizes.
+
+    The second result is the dark rules of its drawings.
+    """
     up = "../" * (len(path.relative_to(out).parts) - 1)
-    names = UNUSED if path.name == "search.html" else f"{UNUSED}|{SEARCH}"
-    text = re.sub(rf"<script\b[^<]*({names})[^<]*</script>|<link[^>]*({names})[^>]*>", "", text)
+    scripts = rf"<script\b[^<]*({UNUSED})[^<]*</script>|<link[^>]*({UNUSED})[^>]*>"
+    text = re.sub(scripts, "", text)
     text = re.sub(r'<script data-cfasync="false">.*?</script>', THEME, text, count=1, flags=re.S)
     text = text.replace('data-theme="auto"', 'data-theme="light"', 1)
     if DARK.format(up) not in text:
@@ -70,6 +75,14 @@ def page(text, path, out):
     bar = 'id="pst-primary-sidebar"'
     text = text.replace(f"{bar} class", f'{bar} role="complementary" aria-label="Book" class')
     text = text.replace('role="doc-biblioentry"', 'role="listitem"')  # the former is deprecated
+    rules = []
+
+    def lit(match):
+        lighter, dark = style(match[2])
+        rules.extend(dark)
+        return f"{match[1]}<style>{lighter}</style>"
+
+    text = re.sub(r"(<desc>[^<]*</desc>\s*)<style>(.*?)</style>", lit, text, flags=re.S)
     first = text.find("<img", text.find("<article"))
 
     def sized(match):
@@ -80,7 +93,7 @@ def page(text, path, out):
         later = ' loading="lazy"' if match.start() > first > 0 else ""
         return f'<img width="{width}" height="{height}"{later}{match[1]}src="{match[2]}"'
 
-    return re.sub(r'<img\b([^>]*?\s)src="([^"]*)"', sized, text)
+    return re.sub(r'<img\b([^>]*?\s)src="([^"]*)"', sized, text), rules
 
 
 def size(image):
@@ -105,11 +118,11 @@ def remove_unused(out):
             if not url.scheme and file.is_file() and file not in kept:
                 todo.append(file)
     for path in (out / "_static").rglob("*"):
-        if path.is_file() and path not in kept and path.name != "LICENSE":
+        if path.is_file() and path not in kept and path.name not in KEPT:
             path.unlink()
 
 
-def style(text, words):
+def style(text, words=None):
     """A style sheet that is light unless told otherwise, and its dark rules by themselves.
 
     Paper is light: what is dark is for the screen alone. Selectors with a class that neither a page
@@ -139,6 +152,9 @@ def style(text, words):
 
 
 def used(selector, words):
+    """Does a page or a script mention all classes that it names? Without words it is kept."""
+    if words is None:
+        return True
     classes = re.findall(r"\.(-?[A-Za-z_][\w-]*)", re.sub(r"\(.*?\)", "", selector))
     return words.issuperset(classes)
 

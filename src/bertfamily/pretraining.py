@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from bertfamily.batches import pad
 from bertfamily.corpora import write_whole
+from bertfamily.counts import Measured
 from bertfamily.heads import IGNORE_INDEX
 from bertfamily.masking import mask_tokens, measure
 from bertfamily.pairs import Pair
@@ -361,19 +362,22 @@ class Score(NamedTuple):
     accuracy: float  # share whose first guess is right
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[Examples], bfloat16: bool = False) -> Score:
     """The mean loss and the accuracy over all chosen pieces of the batches; nan without any."""
+    return Score(*(x.double().mean().item() for x in measure_all(model, batches, bfloat16)))
+
+
+@torch.no_grad()
+def measure_all(model: nn.Module, batches: Iterable[Examples], bfloat16: bool = False) -> Measured:
+    """How well a model guesses each chosen piece of the batches, wherever the model lies."""
     device, parts = next(model.parameters()).device, []
     model.eval()
     for examples in batches:
         *asked, _ = (None if x is None else x.to(device) for x in examples)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             parts.append(measure(model, *asked))
-    if not parts:
-        return Score(math.nan, math.nan)
-    nats, hits = map(torch.cat, zip(*parts, strict=True))
-    return Score(nats.double().mean().item(), hits.double().mean().item())
+    nothing = Measured(torch.zeros(0), torch.zeros(0, dtype=torch.bool))
+    return Measured(*(torch.cat(part).cpu() for part in zip(nothing, *parts, strict=True)))
 
 
 # --- what is kept of it
