@@ -94,7 +94,7 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"dropout={dropout} is not a share; choose 0 <= dropout < 1")
         self.heads = heads
         self.dropout = dropout
-        self.query_key_value = nn.Linear(hidden, 3 * hidden)  # one product is faster than three
+        self.query_key_value = nn.Linear(hidden, 3 * hidden)
         self.output = nn.Linear(hidden, hidden)
 
     def forward(
