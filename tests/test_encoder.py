@@ -95,6 +95,42 @@ def test_the_feed_forward_part_works_at_each_token_by_itself():
     assert same.tolist() == [True, True, False, True, True]
 
 
+def test_two_thirds_of_a_layer_of_bert_base_are_feed_forward():
+    with torch.device("meta"):
+        layer = Layer(Bert())
+    parts = layer.named_children()
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in parts}
+    assert sizes["attention"] == 4 * (768 * 768 + 768) == 2_362_368
+    assert sizes["feed_forward"] == 2 * 768 * 3072 + 3072 + 768 == 4_722_432
+    assert sizes["attention_norm"] == sizes["feed_forward_norm"] == 1_536
+    assert sum(sizes.values()) == 7_087_872 and sizes["dropout"] == 0
+    assert abs(sizes["feed_forward"] / 7_087_872 - 2 / 3) < 0.001
+
+
+def test_the_two_forms_of_the_gelu_differ_by_less_than_5_in_10_000():
+    grid = torch.linspace(-6, 6, 1_201, dtype=torch.float64)
+    apart = (gelu_tanh(grid) - torch.nn.functional.gelu(grid)).abs()
+    assert 4.5e-4 < apart.max() < 4.8e-4 and abs(grid[apart.argmax()].abs() - 2.7) < 0.05
+
+
+def test_an_eps_of_1e_12_is_0_in_float16_and_not_in_bfloat16():
+    eps = torch.tensor(Bert().eps)
+    assert eps.to(torch.float16) == 0 != eps.to(torch.bfloat16)
+
+
+def test_a_layer_passes_on_what_happens_at_another_token_by_attention_alone():
+    layer = randomised(Layer(MEMBERS["bert"]))
+    x = torch.randn(1, 5, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    changed = x.clone()
+    changed[0, 2] += 1
+    moved = (layer(x)[0] != layer(changed)[0]).any(dim=-1)[0]
+    assert moved.all()
+    for p in layer.attention.output.parameters():
+        torch.nn.init.zeros_(p)
+    moved = (layer(x)[0] != layer(changed)[0]).any(dim=-1)[0]
+    assert moved.tolist() == [False, False, True, False, False]
+
+
 def test_embeddings_are_a_sum_of_rows_by_hand():
     tables = randomised(Embeddings(replace(MEMBERS["bert"], eps=1e-12)))
     ids, segments = torch.tensor([[7, 9, 7]]), torch.tensor([[0, 0, 1]])
