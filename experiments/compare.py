@@ -69,10 +69,13 @@ def main() -> None:
             print(f"asking {name}", flush=True)
             ask = ask_counts if "counts" in model else ask_model
             told = zip(ask(model, blanks), blanks, strict=True)
-            answers[name] = [compact(answer, blank) for answer, blank in told]
+            answers[name] = [
+                compact(answer, blank, number < config["shown"])
+                for number, (answer, blank) in enumerate(told)
+            ]
     record = {
         "config": config,
-        "blanks": [[blank.corpus, blank.document, blank.word] for blank in blanks],
+        "blanks": [f"{blank.corpus} {blank.document} {blank.word}" for blank in blanks],
         "scores": {name: scores(blanks, some) for name, some in answers.items()},
         "paired": paired(config["pairs"], blanks, answers),
         "made with": record.get("made with", []) + [made_with(1, torch.device("cpu"))],
@@ -165,21 +168,22 @@ class Forms:
         return Answer(list(best)[:5], -logs[self.ids[word]].logsumexp(dim=0).item())
 
 
-def compact(answer: Answer, blank: Blank) -> list:
-    """The place of the word among the first five guesses (0: it is not), its nats, the guesses."""
+def compact(answer: Answer, blank: Blank, shown: bool) -> str:
+    """The place of the word among the five guesses (0: it is not), its nats, the first or all."""
     place = answer.guesses.index(blank.word) + 1 if blank.word in answer.guesses else 0
-    return [place, round(answer.nats, 3), " ".join(answer.guesses)]
+    return f"{place} {answer.nats:.3f} {' '.join(answer.guesses[: 5 if shown else 1])}"
 
 
 # --- what they come to
 
 
-def columns(answers: list) -> dict[str, torch.Tensor]:
-    place = torch.tensor([a[0] for a in answers])
+def columns(answers: list[str]) -> dict[str, torch.Tensor]:
+    """For each blank: is the first guess right, is one of five, and the nats."""
+    place = torch.tensor([int(a.split(" ")[0]) for a in answers])
     return {
         "first": (place == 1).double(),
         "in five": (place > 0).double(),
-        "nats": torch.tensor([a[1] for a in answers], dtype=torch.float64),
+        "nats": torch.tensor([float(a.split(" ")[1]) for a in answers], dtype=torch.float64),
     }
 
 
@@ -196,7 +200,7 @@ def documents(blanks: list[Blank]) -> torch.Tensor:
     return torch.tensor([numbers.setdefault((b.corpus, b.document), len(numbers)) for b in blanks])
 
 
-def scores(blanks: list[Blank], answers: list) -> dict[str, dict[str, list[float]]]:
+def scores(blanks: list[Blank], answers: list[str]) -> dict[str, dict]:
     """Mean and ends of its 95 % interval, over documents: of each corpus and of all."""
     return {
         name: {
@@ -231,8 +235,8 @@ def show(blanks: list[Blank], answers: dict) -> None:
     for number, blank in enumerate(blanks):
         print(f"{number + 1:3} {blank.corpus}: {blank.text} [{blank.word}]")
         for name, told in answers.items():
-            place, _, guesses = told[number]
-            print(f"      {name}: {guesses}{' *' * (place == 1)}")
+            place, _, guesses = told[number].split(" ", 2)
+            print(f"      {name}: {guesses}{' *' * (place == '1')}")
 
 
 if __name__ == "__main__":

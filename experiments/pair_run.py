@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from runs import ROOT, made_with, read_record, read_settings, trained, write_record
 
 from bertfamily import corpora
-from bertfamily.batches import pad
+from bertfamily.batches import encode_by_length, pad
 from bertfamily.checkpoints import load
 from bertfamily.counts import interval
-from bertfamily.encoder import encode_by_length
+from bertfamily.feeds import _encoding, masked_pairs
 from bertfamily.heads import PretrainingModel
 from bertfamily.pairs import Pair, next_sentence_pairs, sentence_order_pairs
-from bertfamily.pretraining import Settings, _encoding, initialize, masked_pairs, train
+from bertfamily.training import Settings, initialize, train
 from bertfamily.wordpiece import Tokenizer, fast, load_tokenizer
 
 MAKE = {"next sentence": next_sentence_pairs, "sentence order": sentence_order_pairs}

@@ -22,7 +22,9 @@ from runs import (
     Rows,
     Tokenized,
     all_rows,
+    as_table,
     beside_counts,
+    is_the_same,
     made_with,
     masked_once,
     measured,
@@ -36,17 +38,10 @@ from runs import (
 
 from bertfamily.checkpoints import load, save
 from bertfamily.encoder import Bert, Encoder
+from bertfamily.feeds import Stream, masked_rows
 from bertfamily.heads import MaskedTokenModel
-from bertfamily.pretraining import (
-    Examples,
-    Settings,
-    Stream,
-    fast_in_bfloat16,
-    initialize,
-    masked_rows,
-    sinusoids,
-    train,
-)
+from bertfamily.pretraining import Examples
+from bertfamily.training import Settings, fast_in_bfloat16, initialize, sinusoids, train
 from bertfamily.wordpiece import Tokenizer, by_count, fast, load_tokenizer, word_counts
 from bertfamily.wordpiece import train as train_vocabulary
 
@@ -63,11 +58,16 @@ def main() -> None:
     config = read_settings(options.config)
     if options.seed is not None:
         config["settings"]["seed"] = options.seed
+    if config["store"] not in STORE:
+        raise ValueError(
+            f"store={config['store']!r} is not known; choose one of {', '.join(STORE)}"
+        )
     folder = options.folder or ROOT / config["folder"]
     settings = Settings(**{"bfloat16": fast_in_bfloat16()} | config["settings"])
     share, device, wrap = processes()
 
     texts, held_out_texts = read_texts(config["text"])
+    is_the_same(folder, config, texts)
     tokenizer = make_tokenizer(config["vocabulary"], texts, folder)
     phases, longest = config["batches"], max(phase["length"] for phase in config["batches"])
     streamed = config["text"].get("stream", False)
@@ -96,7 +96,8 @@ def main() -> None:
         "made with": made_with(share[1], device),
         "before": before(config["model"]),
     }
-    if not streamed:  # counts of all that was read need its size in memory
+    # Counts of all that was read need its size in memory.
+    if config.get("beside_counts", not streamed):
         every = chain(*held_out_texts.values())
         record["beside counts"] = beside_counts(made, every, learnt)
     write_record(folder / "record.json", record)
@@ -113,7 +114,7 @@ def make_feed(
     for phase in phases:
         rows = Rows(texts, phase["length"])
         make = Stream if streamed else masked_rows
-        source = rows if streamed else torch.stack(list(rows))
+        source = rows if streamed else as_table(rows)
         feeds.append(make(source, phase["size"], texts.tokenizer, seed, phase["rate"]))
     ends = [phase["until"] for phase in phases[:-1]]
     return lambda step: feeds[bisect(ends, step)](step)

@@ -4,6 +4,7 @@ A run is a script with a settings file, and it leaves a record in JSON: the sett
 and what it was made with.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -21,13 +22,15 @@ import torch.nn.functional as F
 from bertfamily import corpora
 from bertfamily.batches import pack
 from bertfamily.counts import Counts, Measured, interval
+from bertfamily.files import write_whole
 from bertfamily.heads import IGNORE_INDEX, MaskedTokenModel
 from bertfamily.masking import mask_tokens
-from bertfamily.pretraining import Examples, fast_in_bfloat16, measure_all
+from bertfamily.pretraining import Examples, measure_all
+from bertfamily.training import fast_in_bfloat16
 from bertfamily.wordpiece import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
-MEASURED = 100_000  # pieces of each corpus that a finished model is measured on
+MEASURED = 20_000  # pieces of each corpus that a finished model is measured on
 
 # --- settings and processes
 
@@ -145,7 +148,18 @@ class Rows:
 
 def all_rows(texts: Iterable[str], tokenizer: Tokenizer, length: int) -> torch.Tensor:
     """The rows of some texts as one table."""
-    return torch.stack(list(Rows(Tokenized(list(texts), tokenizer), length)))
+    return as_table(Rows(Tokenized(list(texts), tokenizer), length))
+
+
+def as_table(rows: Rows) -> torch.Tensor:
+    """All the rows, where there is one at least."""
+    table = list(rows)
+    if not table:
+        raise ValueError(
+            f"the text to learn from or that held out fills no row of {rows.length} pieces; give "
+            "more text, or choose a shorter length"
+        )
+    return torch.stack(table)
 
 
 # --- how well a model guesses
@@ -240,6 +254,27 @@ def beside_counts(
 # --- the record
 
 
+def is_the_same(folder: Path, config: dict, texts: Iterable[str]) -> None:
+    """Refuse a folder in which a run of other settings or texts was begun; else write down which.
+
+    Texts that come as a stream are known by their names alone, and by the first batch of the run.
+    """
+    digest = hashlib.sha256()
+    for text in texts if isinstance(texts, list) else ():
+        digest.update(text.encode() + b"\n")
+    made = {key: value for key, value in config.items() if key not in ("folder", "threads")}
+    made = json.loads(json.dumps(made | {"texts": digest.hexdigest()}))
+    path = folder / "run.json"
+    was = read_record(path) or made
+    for key in was | made:
+        if was.get(key) != made.get(key):
+            raise ValueError(
+                f"{folder} holds a run with other {key}: {was.get(key)}, not {made.get(key)}; go "
+                "on with the settings and texts it was begun with, or choose another folder"
+            )
+    write_record(path, made)
+
+
 def made_with(processes: int, device: torch.device) -> dict:
     """What a run depends on beside its settings."""
     git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
@@ -259,7 +294,7 @@ def write_record(path: Path, record: dict) -> None:
     """Write what a run was and what came out, whole or not at all."""
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    corpora.write_whole(path, methodcaller("write_text", text, "utf-8"))
+    write_whole(path, methodcaller("write_text", text, "utf-8"))
 
 
 def read_record(path: Path) -> dict:

@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.testing import assert_close
 
-from bertfamily.batches import Batch, buckets, pack, pad, padding_share
-from bertfamily.encoder import Bert, Encoder
+from bertfamily.batches import Batch, buckets, encode_by_length, pack, pad, padding_share
+from bertfamily.encoder import Bert, Distilbert, Encoder, Roberta
 from bertfamily.wordpiece import Encoding
 
 PAD, CLS, SEP = 0, 2, 3
@@ -100,6 +101,12 @@ def test_the_share_of_padding_by_hand():
     assert padding_share([4, 4], [[0, 1]]) == 0
 
 
+@pytest.mark.parametrize("batches", [[], [[]], [[0, 0]]], ids=str)
+def test_no_rows_have_no_share_of_padding(batches):
+    with pytest.raises(ValueError, match="1 texts, and no token in these batches"):
+        padding_share([0], batches)
+
+
 def test_a_bucket_of_nothing_is_refused():
     with pytest.raises(ValueError, match="size=0"):
         buckets([1], 0)
@@ -165,3 +172,58 @@ def test_a_row_too_short_is_refused():
 
 def test_a_batch_is_what_an_encoder_takes_in_order():
     assert Batch._fields == ("ids", "segments", "keep")
+
+
+# --- encode_by_length
+
+SMALL = {"vocab": 50, "hidden": 24, "layers": 2, "heads": 4, "inner": 36, "positions": 20}
+
+
+def random_encoder(config):
+    encoder, generator = Encoder(config).double().eval(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in encoder.parameters():
+            p.copy_(0.3 * torch.randn(p.shape, generator=generator))
+    return encoder
+
+
+def some_ids(batch):
+    return torch.randint(5, 50, (batch, 11), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("width", [1, 4, 100])
+@pytest.mark.parametrize("config", [Bert, Roberta, Distilbert])
+def test_reading_by_length_changes_nothing(config, width):
+    encoder = random_encoder(config := config(**SMALL))
+    ids = some_ids(6)
+    keep = torch.arange(11) < torch.tensor([[3], [11], [1], [7], [3], [10]])
+    ids = ids.masked_fill(~keep, config.pad)
+    segments = (torch.arange(11) > 4).long().expand(6, -1) if config.segments > 1 else None
+    plain, fast = (
+        encoder(ids, segments, keep),
+        encode_by_length(encoder, ids, segments, keep, width),
+    )
+    assert_close(fast.output[keep], plain.output[keep])
+    assert (fast.output[~keep] == 0).all()
+    if config.pooled:
+        assert_close(fast.pooled, plain.pooled)
+    wanted = torch.linspace(-1, 1, plain.output[keep].numel()).view_as(plain.output[keep]).double()
+    body = [p for key, p in encoder.named_parameters() if not key.startswith("pooler")]
+    gradients = [torch.autograd.grad((o.output[keep] * wanted).sum(), body) for o in (plain, fast)]
+    for ours, theirs in zip(*gradients, strict=True):
+        assert_close(ours, theirs)
+
+
+def test_reading_by_length_needs_padding_on_the_right():
+    encoder = random_encoder(Bert(**SMALL))
+    keep = torch.tensor([[False, True, True]])
+    with pytest.raises(ValueError, match="not padding on the right"):
+        encode_by_length(encoder, torch.ones(1, 3).long(), None, keep)
+
+
+def test_reading_by_length_reads_less():
+    encoder, seen = random_encoder(Bert(**SMALL)), []
+    encoder.embeddings.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].numel()))
+    keep = torch.arange(11) < torch.tensor([[2], [11], [3]])
+    encode_by_length(encoder, some_ids(3), None, keep, width=4)
+    assert sorted(seen) == [2 * 3, 1 * 11]

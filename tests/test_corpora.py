@@ -1,8 +1,11 @@
 """What must be true of what is downloaded: it is what was pinned, whole, or it is not there."""
 
 import io
+import os
 import re
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections import Counter
@@ -11,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from bertfamily import corpora
-from bertfamily.corpora import Archive, carried, sha256_of
+from bertfamily.corpora import Archive, carried
+from bertfamily.files import sha256_of
 
 
 @pytest.fixture
@@ -134,6 +138,96 @@ def test_a_failure_while_writing_leaves_nothing_behind(index, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         carried(archive)
     assert list(cached("toy-1.0").iterdir()) == []
+
+
+# --- each cause of a failure has a remedy of its own
+
+
+def test_a_home_is_written_as_in_a_shell(index, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    archive = offer(index, model__a_txt="A")
+    monkeypatch.setenv("BERTFAMILY_CACHE", "~/my cäche")
+    assert carried(archive) == tmp_path / "my cäche" / "toy-1.0"
+    monkeypatch.setenv("BERTFAMILY_CACHE", "")
+    assert carried(archive) == tmp_path / ".cache" / "bertfamily" / "toy-1.0"
+
+
+def test_without_pip_the_error_says_how_to_get_it(index, monkeypatch):
+    archive = offer(index, model__a_txt="A")
+    monkeypatch.setattr(corpora.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(OSError, match="toy-1.0.whl is not there, and .* has no pip .* uv pip inst"):
+        carried(archive)
+
+
+def test_a_cache_that_cannot_be_written_is_named(index, monkeypatch, tmp_path):
+    archive = offer(index, model__a_txt="A")
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("BERTFAMILY_CACHE", str(tmp_path / "a file" / "cache"))
+    with pytest.raises(OSError, match="a file.cache cannot be written .* set the variable BERTF"):
+        carried(archive)
+
+
+def test_a_disk_without_room_is_named(index, monkeypatch):
+    archive = offer(index, model__a_txt="A")._replace(size=3_000_000)
+    usage = corpora.shutil.disk_usage(index)._replace(free=5_000_000)
+    monkeypatch.setattr(corpora.shutil, "disk_usage", lambda path: usage)
+    fail = corpora.subprocess.CompletedProcess([], 1, "", "something else")
+    monkeypatch.setattr(corpora.subprocess, "run", lambda *_, **__: fail)
+    with pytest.raises(OSError, match="has 5 MB of room where 6 MB are needed; make some, or set"):
+        carried(archive)
+    with pytest.raises(OSError, match="toy==1.0 could not be downloaded; connect"):
+        carried(archive._replace(size=2_000_000))
+    fail.stderr = "ERROR: [Errno 28] No space left on device"  # as of a quota
+    with pytest.raises(OSError, match="has 5 MB of room where 4 MB are needed"):
+        carried(archive._replace(size=2_000_000))
+    assert list(cached().iterdir()) == []
+
+
+def test_a_cache_that_is_read_only_but_holds_the_archive_is_read(index, monkeypatch, tmp_path):
+    archive = offer(index, model__a_txt="A")
+    shutil.rmtree(carried(archive))
+    monkeypatch.setattr(corpora.os, "access", lambda path, how: False)
+    monkeypatch.setattr(corpora.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    folder = carried(archive)
+    assert (folder / "a.txt").read_text() == "A" and tmp_path / "temporary" in folder.parents
+    assert [path.name for path in cached().iterdir()] == ["toy-1.0.whl"]
+
+
+def test_what_a_killed_download_left_is_taken_away(index):
+    archive = offer(index, model__a_txt="A")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for process in (dead.pid, os.getppid()):
+        (cached(f"toy-1.0.whl.{process}.draft") / "half").mkdir(parents=True)
+    carried(archive)
+    drafts = [path.name for path in cached().glob("*.draft")]
+    assert drafts == [f"toy-1.0.whl.{os.getppid()}.draft"], "the other one is still at work"
+
+
+def test_a_source_archive_is_never_built(index, tmp_path):
+    """Its setup.py would run whatever is in it."""
+    trace = tmp_path / "ran"
+    setup = f"open({str(trace)!r}, 'w')\nimport setuptools\nsetuptools.setup(name='toy')"
+    with tarfile.open(index / "toy-1.0.tar.gz", "w:gz") as members:
+        for name, text in {
+            "setup.py": setup,
+            "PKG-INFO": "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n",
+        }.items():
+            entry = tarfile.TarInfo(f"toy-1.0/{name}")
+            entry.size = len(text)
+            members.addfile(entry, io.BytesIO(text.encode()))
+    with pytest.raises(OSError, match="toy==1.0 could not be downloaded"):
+        carried(Archive("toy", "1.0", "0" * 64, 10, "toy/model"))
+    assert not trace.exists()
+
+
+def test_a_tampered_archive_is_no_missing_one(index):
+    """Where an archive is another than the pinned one no sample is read in its place."""
+    archive = offer(index, model__a_txt="A")
+    offer(index, model__a_txt="changed")
+    with pytest.raises(ValueError, match="not the pinned"):
+        corpora.available(lambda: carried(archive))
 
 
 def test_data_of_the_course_are_found_from_any_folder(tmp_path, monkeypatch):

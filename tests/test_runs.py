@@ -27,7 +27,8 @@ def record():
 
 @pytest.fixture(scope="module")
 def blanks(record):
-    return [Blank(corpus, number, "", word) for corpus, number, word in record["blanks"]]
+    parts = (blank.split(" ") for blank in record["blanks"])
+    return [Blank(corpus, int(number), "", word) for corpus, number, word in parts]
 
 
 def test_the_figures_of_the_comparison_follow_from_its_answers(record, blanks):
@@ -35,11 +36,12 @@ def test_the_figures_of_the_comparison_follow_from_its_answers(record, blanks):
     for name, answers in record["answers"].items():
         assert len(answers) == len(blanks)
         assert compare.scores(blanks, answers) == record["scores"][name]
-        for (place, nats, guesses), blank in zip(answers, blanks, strict=True):
-            words = guesses.split(" ")
-            assert nats >= 0 and place == (
-                words.index(blank.word) + 1 if blank.word in words else 0
-            )
+        for number, (answer, blank) in enumerate(zip(answers, blanks, strict=True)):
+            place, nats, *words = answer.split(" ")
+            assert len(words) == (5 if number < record["config"]["shown"] else 1)
+            assert float(nats) >= 0 and 0 <= int(place) <= 5
+            assert (int(place) == 1) == (words[0] == blank.word)
+            assert len(words) == 1 or int(place) == ([*words, blank.word].index(blank.word) + 1) % 6
     assert compare.paired(record["config"]["pairs"], blanks, record["answers"]) == record["paired"]
 
 
@@ -50,10 +52,7 @@ def test_a_difference_is_taken_blank_by_blank_and_counts_documents():
         Blank("a", 1, "", ""),
         Blank("b", 0, "", ""),
     ]
-    answers = {
-        "one": [[1, 1.0, ""]] * 4,
-        "other": [[0, 2.0, ""], [0, 2.0, ""], [2, 3.0, ""], [1, 1.0, ""]],
-    }
+    answers = {"one": ["1 1.0 a"] * 4, "other": ["0 2.0 a", "0 2.0 a", "2 3.0 a", "1 1.0 a"]}
     blanks, answers = blanks * 2, {name: some * 2 for name, some in answers.items()}
     blanks[-1] = Blank("b", 1, "", "")
     told = compare.paired([["one", "other"], ["one", "nobody"]], blanks, answers)
@@ -72,8 +71,8 @@ def test_a_word_is_the_same_in_capitals_and_its_pieces_share_its_probability(tmp
     told = forms.answer(shares.log(), "dog")
     assert told.guesses[:3] == ["the", "dog", "##s"]
     assert told.nats == pytest.approx(-torch.tensor(0.4).log().item())
-    assert compare.compact(told, Blank("a", 0, "", "dog"))[0] == 2
-    assert compare.compact(Answer(["a"], 1.0), Blank("a", 0, "", "dog")) == [0, 1.0, "a"]
+    assert compare.compact(told, Blank("a", 0, "", "dog"), False) == "2 0.916 the"
+    assert compare.compact(Answer(["a", "b"], 1.0), Blank("a", 0, "", "dog"), True) == "0 1.000 a b"
 
 
 def test_a_blank_is_one_piece_of_each_vocabulary_as_it_stands_there():

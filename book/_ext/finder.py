@@ -59,16 +59,17 @@ def gather(node, text, code):
     if isinstance(node, CODE):
         code.append(node.astext())
     elif isinstance(node, nodes.TextElement):
-        text.append("".join(t.astext() for t in node.findall(nodes.Text) if said(t.parent)))
+        text.append("".join(map(said, node.findall(nodes.Text))))
     else:
         for child in node.children:
             gather(child, text, code)
 
 
-def said(node):
-    """Is it words, and neither HTML nor TeX with commands?"""
-    math = isinstance(node, (nodes.math, nodes.math_block))
-    return not isinstance(node, nodes.raw) and not (math and "\\" in node.astext())
+def said(words):
+    """Words as they are read: no HTML, and dots for a formula with commands of TeX."""
+    if isinstance(words.parent, nodes.raw):
+        return ""
+    return "…" if isinstance(words.parent, nodes.math) and "\\" in words else words.astext()
 
 
 def no_index_of_sphinx(app):

@@ -6,6 +6,7 @@ Every page also gets the lines by which a link to it is shown; a reader who is l
 """
 
 import base64
+import functools
 import json
 import re
 import sys
@@ -13,7 +14,6 @@ import zlib
 from html import escape
 from pathlib import Path
 
-import nbformat
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -30,6 +30,7 @@ SAID = (
 )
 
 
+@functools.cache
 def ticket():
     """The sentence with its blank, and what the course's model puts there."""
     stored = json.loads(TICKET.read_text("utf-8"))
@@ -73,6 +74,11 @@ def notebook_of(number):
     return next((ROOT / "chapters").glob(f"{number:02}_*.ipynb"), None)
 
 
+@functools.cache
+def cells_of(path):
+    return json.loads(path.read_text("utf-8"))["cells"]
+
+
 class Home(SphinxDirective):
     """What the directives of this page share."""
 
@@ -82,8 +88,8 @@ class Home(SphinxDirective):
         """The picture of a chapter that has this name, or its first: HTML, and its place."""
         self.env.note_dependency(str(path))
         found = []
-        for cell in nbformat.read(path, 4).cells:
-            about = cell.metadata.get("mystnb", {})
+        for cell in cells_of(path):
+            about = cell["metadata"].get("mystnb", {})
             for output in cell.get("outputs", []):
                 data = output.get("data", {})
                 if about.get("figure") and "image/png" in data:
@@ -95,7 +101,7 @@ class Home(SphinxDirective):
         file = f"{path.stem}-{anchor}.png"
         folder = Path(self.env.app.outdir) / "_images"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_bytes(base64.b64decode(data["image/png"]))
+        (folder / file).write_bytes(base64.b64decode("".join(data["image/png"])))
         return anchor, f'<img alt="{escape(alt)}" src="../_images/{file}"/>'
 
 
@@ -117,7 +123,7 @@ class Thumbnails(Home):
             link = f"../chapters/{path.stem}.html#{anchor}"
             shown.append(
                 f'<li><a href="{link}"><span class="picture" aria-hidden="true">{picture}</span>'
-                f"{escape(said)}</a></li>"
+                f"<span>{escape(said)}</span></a></li>"
             )
         return html('<ul class="thumbnails">', *shown, "</ul>")
 
@@ -129,8 +135,8 @@ class Claimed(Home):
         count = 0
         for path in sorted((ROOT / "chapters").glob("*.ipynb")):
             self.env.note_dependency(str(path))
-            outputs = [o for c in nbformat.read(path, 4).cells for o in c.get("outputs", [])]
-            text = "".join(o.text for o in outputs if o.get("name") == "stdout")
+            outputs = [o for cell in cells_of(path) for o in cell.get("outputs", [])]
+            text = "".join("".join(o["text"]) for o in outputs if o.get("name") == "stdout")
             count += sum(bool(read_claim(line)) for line in text.splitlines())
         link = f'<a href="claims.html"><strong>{count}</strong> checked claims</a>'
         return html(f'<p class="claimed">✓ {link}, each run again after every change.</p>')
@@ -164,7 +170,7 @@ class Chapters(Home):
 
 def minutes(path):
     """The reading time at the head of a chapter: 50 min on its card, or *Fifty minutes*."""
-    head = nbformat.read(path, 4).cells[0].source
+    head = "".join(cells_of(path)[0]["source"])
     in_words = {"An hour": 60, "Fifty minutes": 50}
     if found := re.search(r"\b(\d+) min\b", head):
         return int(found[1])

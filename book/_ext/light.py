@@ -112,7 +112,7 @@ def remove_unused(out):
         path = todo.pop()
         kept.add(path)
         text = path.read_text("utf-8") if path.suffix in (".html", ".css") else ""
-        for link in re.findall(r'(?:href|src)="([^"]*)"|url\(["\']?([^)"\']*)', text):
+        for link in re.findall(r'(?:href=|src=|@import )"([^"]*)"|url\(["\']?([^)"\']*)', text):
             url = urlsplit("".join(link))
             file = (path.parent / unquote(url.path)).resolve()
             if not url.scheme and file.is_file() and file not in kept:

