@@ -30,7 +30,7 @@ from bertfamily.training import fast_in_bfloat16
 from bertfamily.wordpiece import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
-MEASURED = 20_000  # pieces of each corpus that a finished model is measured on
+MEASURED = 10_000  # pieces of each corpus that a finished model is measured on
 
 # --- settings and processes
 
