@@ -22,3 +22,6 @@ def test_the_stored_guesses_are_what_the_model_says():
     assert [guess.piece for guess in said] == [word for word, _ in stored["guesses"]]
     for guess, (_, share) in zip(said, stored["guesses"], strict=True):
         assert guess.share == pytest.approx(share, abs=2e-4)  # four digits are stored
+    for sentence, rank in stored.get("rank of stop", {}).items():
+        pieces = [guess.piece for guess in fill_mask(model, tokenizer, sentence, 100)[0]]
+        assert (pieces.index("stop") + 1 if "stop" in pieces else None) == rank
