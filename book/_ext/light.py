@@ -3,10 +3,11 @@
 All of it happens to the files of the finished site, after Sphinx has written them.
 """
 
+import os
 import re
 import zlib
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import imagesize
 
@@ -106,17 +107,16 @@ def size(image):
 
 def remove_unused(out):
     """Take out the files under _static/ that no page and no kept style sheet refers to."""
-    kept, todo = set(), sorted(out.rglob("*.html"))
-    todo = [path for path in todo if "_static" not in path.relative_to(out).parts]
+    linked = re.compile(r'(?:href|src)="((?:\.\./)*_static/[^"?]*)')
+    pages = (path for path in out.rglob("*.html") if path.parts[-2] != "_static")
+    todo = {out / link.replace("../", "") for p in pages for link in linked.findall(p.read_text())}
+    kept = set()
     while todo:
         path = todo.pop()
         kept.add(path)
-        text = path.read_text("utf-8") if path.suffix in (".html", ".css") else ""
-        for link in re.findall(r'(?:href=|src=|@import )"([^"]*)"|url\(["\']?([^)"\']*)', text):
-            url = urlsplit("".join(link))
-            file = (path.parent / unquote(url.path)).resolve()
-            if not url.scheme and file.is_file() and file not in kept:
-                todo.append(file)
+        text = path.read_text("utf-8") if path.suffix == ".css" and path.is_file() else ""
+        for link in re.findall(r'(?:@import "|url\(["\']?)([^)"\'?#]*)', text):
+            todo |= {Path(os.path.normpath(path.parent / link))} - kept
     for path in (out / "_static").rglob("*"):
         if path.is_file() and path not in kept and path.name not in KEPT:
             path.unlink()

@@ -64,7 +64,7 @@ function snippet({text, terms}) {
   const start = at < 60 ? 0 : text.indexOf(" ", at - 60) + 1;
   const end = start + 180 < text.length ? text.lastIndexOf(" ", start + 180) : text.length;
   const cut = text.slice(start, end);
-  const marked = new RegExp(`(${terms.map(t => t.replace(/[^\p{L}\p{N}]/gu, "\\$&")).join("|")})`, "iu");
+  const marked = new RegExp(`(${terms.map(term => term.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|")})`, "iu");
   const pieces = cut.split(marked).map((piece, i) => i % 2 ? element("mark", piece) : piece);
   return element("p", [start ? "… " : "", ...pieces, end < text.length ? " …" : ""]);
 }
