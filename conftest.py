@@ -8,9 +8,11 @@ import pytest
 
 from tasks import KERNEL
 
-# Python processes that are started by the tests, the chapters' kernels among them, find
-# tests/offline/sitecustomize.py on their path; it refuses every connection.
-os.environ["PYTHONPATH"] = str(Path(__file__).parent / "tests" / "offline")
+# Python processes that are started by the tests, the chapters' kernels among them, find this
+# checkout's package on their path, whatever is installed, and tests/offline/sitecustomize.py, which
+# refuses every connection.
+ROOT = Path(__file__).resolve().parent
+os.environ["PYTHONPATH"] = os.pathsep.join(map(str, [ROOT / "tests" / "offline", ROOT / "src"]))
 os.environ |= KERNEL
 
 CHROMIUM = list(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])))

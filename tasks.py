@@ -75,8 +75,13 @@ def serve() -> None:
     if not SITE.exists():
         book()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=SITE)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 8000), handler) as server:
-        print("http://127.0.0.1:8000/ (Ctrl-C stops it)", flush=True)
+    make = functools.partial(http.server.ThreadingHTTPServer, RequestHandlerClass=handler)
+    try:
+        server = make(("127.0.0.1", 8000))
+    except OSError:  # it is taken
+        server = make(("127.0.0.1", 0))
+    with server:
+        print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C stops it)", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
@@ -171,18 +176,28 @@ def seal(notebook) -> str:
 
 
 def address(root: Path = ROOT) -> None:
-    """Write the address of the repository, which stands in _config.yml, wherever it is needed."""
+    """Write the address of the repository, which stands in _config.yml, wherever it is needed.
+
+    The first cell, chapters/first_cell.py, is then put into every chapter.
+    """
     name = re.compile(r"github(?:\.com)?/([\w.-]+)/([\w.-]+)")  # also as in Colab's links
     new = name.search((root / "_config.yml").read_text("utf-8")).groups()
     old = name.search((root / "README.md").read_text("utf-8")).groups()
-    if new == old:
-        return
-    patterns = "_config.yml", "*.md", "book/*.md", "chapters/*.ipynb"
+    patterns = "_config.yml", "*.md", "book/*.md", "chapters/*.ipynb", "chapters/first_cell.py"
+    patterns = patterns if new != old else ()
     for path in (path for pattern in patterns for path in root.glob(pattern)):
         text = path.read_text("utf-8")
         for form in ("{}/{}", "{}.github.io/{}"):
             text = text.replace(form.format(*old), form.format(*new))
         path.write_text(text, "utf-8", newline="\n")
+    first = (root / "chapters" / "first_cell.py").read_text("utf-8").rstrip("\n")
+    for path in sorted((root / "chapters").glob("*.ipynb")):
+        notebook = json.loads(path.read_text("utf-8"))
+        cell = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+        if "".join(cell["source"]) != first:
+            cell["source"] = first.splitlines(keepends=True)
+            text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+            path.write_text(text, "utf-8", newline="\n")
 
 
 TASKS = {"book": book, "serve": serve, "test": test, "lint": lint, "bench": bench}
@@ -190,6 +205,7 @@ TASKS |= {"run": run_chapter, "address": address}
 
 
 def main() -> None:
+    sys.stdout.reconfigure(errors="backslashreplace")  # for a console that has no accents
     summary = "\n".join(f"{name:8} {task.__doc__.splitlines()[0]}" for name, task in TASKS.items())
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],

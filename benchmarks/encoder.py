@@ -11,7 +11,8 @@ import torch
 import transformers
 from attention import milliseconds  # the script beside this one
 
-from bertfamily.encoder import Config, Encoder, encode_by_length
+from bertfamily.batches import encode_by_length
+from bertfamily.encoder import Config, Encoder
 from bertfamily.flavors import FLAVORS
 
 THREADS, BATCH, SEQ = 2, 16, 128

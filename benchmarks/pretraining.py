@@ -24,17 +24,11 @@ from bertfamily.batches import pack
 from bertfamily.checkpoints import load, save
 from bertfamily.corpora import basic_english, data_path, hold_out
 from bertfamily.encoder import Bert
+from bertfamily.feeds import masked_rows
 from bertfamily.heads import MaskedTokenModel
 from bertfamily.masking import mask_tokens
-from bertfamily.pretraining import (
-    Examples,
-    Settings,
-    evaluate,
-    fast_in_bfloat16,
-    initialize,
-    masked_rows,
-    train,
-)
+from bertfamily.pretraining import Examples, evaluate
+from bertfamily.training import Settings, fast_in_bfloat16, initialize, train
 from bertfamily.wordpiece import fast, load_tokenizer
 
 LENGTH, SIZE, STEPS = 64, 32, 40

@@ -90,7 +90,9 @@ def test_keep_is_true_where_a_query_may_look_by_hand():
     keep = torch.tensor([[True, True, False], [True, False, False], [True, True, True]])
     third = 1 / 3
     expected = torch.tensor([[0.5, 0.5, 0], [1, 0, 0], [third, third, third]]).expand(2, 3, 3)
-    assert_close(attention_weights(zeros, zeros, keep), expected, msg="is the mask upside down?")
+    assert_close(
+        attention_weights(zeros, zeros, keep[None]), expected, msg="is the mask upside down?"
+    )
 
 
 def test_causal_keep_by_hand():
@@ -129,7 +131,9 @@ def test_weights_and_output_follow_the_formula(q, k, d, v, masked, seed):
     assert_close(attention(query, key, value, keep), expected @ value, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("keep_shape", [None, (5, 7), (1, 7), (2, 1, 5, 7), (2, 3, 1, 7)], ids=str)
+@pytest.mark.parametrize(
+    "keep_shape", [None, (1, 1, 5, 7), (1, 3, 1, 7), (2, 1, 5, 7), (2, 3, 1, 7)], ids=str
+)
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [(torch.float32, 1e-5), (DOUBLE, 1e-12), (torch.bfloat16, 0.04)],
@@ -148,8 +152,8 @@ def test_the_fused_kernel_equals_the_formula(keep_shape, dtype, tolerance):
 
 
 def test_gradients_of_the_fused_kernel_equal_those_of_the_formula():
-    keep = some_keep(5, 7)
-    keep[2] = False  # and a query with no key
+    keep = some_keep(1, 5, 7)
+    keep[:, 2] = False  # and a query with no key
     wanted = normal(2, 5, 4, seed=9)
 
     def gradients(attend):
@@ -219,7 +223,8 @@ def test_the_future_does_not_matter_under_a_causal_mask_and_the_past_does(with_w
         changed = x.clone()
         changed[0, position] += 1.0
         before, after = (
-            layer(x, keep=causal_keep(6), with_weights=with_weights).output[0] for x in (x, changed)
+            layer(x, keep=causal_keep(6)[None], with_weights=with_weights).output[0]
+            for x in (x, changed)
         )
         assert_close(after[:position], before[:position], rtol=0, atol=0, msg="the future leaks")
         moved = (after[position:] - before[position:]).abs().amax(dim=-1)
@@ -308,10 +313,8 @@ def test_equals_pytorch(hidden, heads, cross, mask):
     memory = normal(3, 7, hidden, seed=1) if cross else x
     seq = memory.shape[1]
     real = torch.arange(seq) < torch.tensor([[seq], [seq - 2], [1]])
-    lower = torch.ones(5, seq, dtype=torch.bool).tril()
-    keep = {"none": None, "padding": real[:, None], "causal": lower, "both": real[:, None] & lower}[
-        mask
-    ]
+    lower, padding = torch.ones(5, seq, dtype=torch.bool).tril(), real[:, None]
+    keep = {"none": None, "padding": padding, "causal": lower[None], "both": padding & lower}[mask]
     output, weights = ours(x, memory if cross else None, keep, with_weights=True)
     their_output, their_weights = theirs(
         x, memory, memory,  # their masks are True where a query may NOT look
@@ -407,17 +410,27 @@ def test_a_mask_of_numbers_is_refused(dtype):
         _check(torch.ones(3, 3, dtype=dtype), torch.zeros(3, 2), torch.zeros(3, 2))
 
 
-@pytest.mark.parametrize("shape", [(4,), (3, 3), (5, 4), (2, 4, 1, 3)], ids=str)
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (1, 5, 4), (5, 3, 3), (2, 3, 4), (5, 1, 3, 4)])
 def test_a_mask_of_the_wrong_shape_is_refused(shape):
-    with pytest.raises(ValueError, match=r"keep has shape \(.*3 or 1 queries and 4 keys"):
-        _check(torch.ones(shape, dtype=torch.bool), torch.zeros(3, 2), torch.zeros(4, 2))
+    with pytest.raises(ValueError, match=r"keep has shape \(.*, the scores \(5, 3, 4\)"):
+        _check(torch.ones(shape, dtype=torch.bool), torch.zeros(5, 3, 2), torch.zeros(5, 4, 2))
+
+
+def test_a_mask_of_two_axes_is_not_guessed_at():
+    """As many texts as tokens: (batch, k) and (q, k) have one shape, and neither is taken."""
+    square = torch.ones(4, 4, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"real\[:, None, :\], for a mask .* keep\[None\]"):
+        _check(square, torch.zeros(4, 4, 8), torch.zeros(4, 4, 8))
+    _check(square[None], torch.zeros(4, 4, 8), torch.zeros(4, 4, 8))
+    _check(square, torch.zeros(4, 8), torch.zeros(4, 8))
 
 
 def test_masks_are_checked_on_both_paths(monkeypatch):
     seen = []
     monkeypatch.setattr("bertfamily.attention._check", lambda *a: seen.append(a))
-    x, keep = torch.zeros(1, 3, 8), torch.ones(3, 3, dtype=torch.bool)
+    x, keep = torch.zeros(1, 3, 8), torch.ones(1, 3, 3, dtype=torch.bool)
     layer = MultiHeadAttention(8, 2)
     layer(x, keep=keep)
     layer(x, keep=keep, with_weights=True)
-    assert len(seen) == 2
+    # By the module the mask that the reader passed, by the function that of all heads.
+    assert [len(mask.shape) for mask, *_ in seen] == [3, 4, 3, 4]

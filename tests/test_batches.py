@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.testing import assert_close
 
-from bertfamily.batches import Batch, buckets, pack, pad, padding_share
-from bertfamily.encoder import Bert, Encoder
+from bertfamily.batches import Batch, buckets, encode_by_length, pack, pad, padding_share
+from bertfamily.encoder import Bert, Distilbert, Encoder, Roberta
 from bertfamily.wordpiece import Encoding
 
 PAD, CLS, SEP = 0, 2, 3
@@ -100,6 +101,12 @@ def test_the_share_of_padding_by_hand():
     assert padding_share([4, 4], [[0, 1]]) == 0
 
 
+@pytest.mark.parametrize("batches", [[], [[]], [[0, 0]]], ids=str)
+def test_no_rows_have_no_share_of_padding(batches):
+    with pytest.raises(ValueError, match="1 texts, and no token in these batches"):
+        padding_share([0], batches)
+
+
 def test_a_bucket_of_nothing_is_refused():
     with pytest.raises(ValueError, match="size=0"):
         buckets([1], 0)
@@ -114,21 +121,21 @@ def packed(some, length):
 
 def test_rows_by_hand():
     # a text that is too long goes on in the next row
-    assert packed([[5, 6, 7, 8, 9, 10, 11]], 5) == [[2, 5, 6, 7, 3], [2, 8, 9, 10, 3]]
-    # a text that ends with its row needs no second [SEP]
-    assert packed([[5, 6, 7], [8, 9, 10]], 5) == [[2, 5, 6, 7, 3], [2, 8, 9, 10, 3]]
-    # a [SEP] between two texts, and what fills no row is dropped
+    assert packed([[5, 6, 7, 8, 9, 10, 11]], 4) == [[2, 5, 6, 7], [2, 8, 9, 10]]
+    # a text that ends with its row needs no [SEP], and what fills no row is dropped
+    assert packed([[5, 6, 7], [8, 9, 10], [11]], 4) == [[2, 5, 6, 7], [2, 8, 9, 10]]
+    # a [SEP] where a text ends
     assert packed([[5], [6, 7], [8, 9]], 6) == [[2, 5, 3, 6, 7, 3]]
 
 
-@given(texts, st.integers(3, 12))
+@given(texts, st.integers(2, 12))
 def test_nothing_is_lost_but_the_end_and_all_rows_are_full(some, length):
     rows = packed(some, length)
     stream = [i for text in some for i in text]
     back = [i for row in rows for i in row[1:] if i != SEP]
     assert back == stream[: len(back)]
     assert len(stream) - len(back) < length
-    assert all(len(row) == length and row[0] == CLS and row[-1] == SEP for row in rows)
+    assert all(len(row) == length and row[0] == CLS for row in rows)
     assert all(row[1] != SEP for row in rows), "a row begins with a separator"
 
 
@@ -136,10 +143,16 @@ def test_nothing_is_lost_but_the_end_and_all_rows_are_full(some, length):
 def test_texts_are_kept_apart(some):
     some = [text for text in some if text]
     (row,) = packed([*some, [4] * 400], 400)[:1]
-    body = row[1:-1]
+    body = row[1:]
     for text in some:
         assert body[: len(text) + 1] == [*text, SEP]
         body = body[len(text) + 1 :]
+
+
+def test_a_separator_stands_at_no_place_of_the_row_more_often_than_at_another():
+    some = [[5] * (1 + n * 7 % 23) for n in range(2_000)]
+    often = torch.tensor(packed(some, 16)).eq(SEP).double().mean(dim=0)[2:]
+    assert often.max() < 1.5 * often.mean()
 
 
 def test_packing_is_lazy():
@@ -147,15 +160,70 @@ def test_packing_is_lazy():
         while True:
             yield [5, 6, 7]
 
-    rows = pack(endless(), 8, CLS, SEP)
-    assert next(rows).tolist() == [2, 5, 6, 7, 3, 5, 6, 3]
-    assert next(rows).tolist() == [2, 7, 3, 5, 6, 7, 3, 3]
+    rows = pack(endless(), 7, CLS, SEP)
+    assert next(rows).tolist() == [2, 5, 6, 7, 3, 5, 6]
+    assert next(rows).tolist() == [2, 7, 3, 5, 6, 7, 3]
 
 
 def test_a_row_too_short_is_refused():
-    with pytest.raises(ValueError, match="length=2: a row has"):
-        next(pack([[5]], 2, CLS, SEP))
+    with pytest.raises(ValueError, match="length=1: a row has"):
+        next(pack([[5]], 1, CLS, SEP))
 
 
 def test_a_batch_is_what_an_encoder_takes_in_order():
     assert Batch._fields == ("ids", "segments", "keep")
+
+
+# --- encode_by_length
+
+SMALL = {"vocab": 50, "hidden": 24, "layers": 2, "heads": 4, "inner": 36, "positions": 20}
+
+
+def random_encoder(config):
+    encoder, generator = Encoder(config).double().eval(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in encoder.parameters():
+            p.copy_(0.3 * torch.randn(p.shape, generator=generator))
+    return encoder
+
+
+def some_ids(batch):
+    return torch.randint(5, 50, (batch, 11), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("width", [1, 4, 100])
+@pytest.mark.parametrize("config", [Bert, Roberta, Distilbert])
+def test_reading_by_length_changes_nothing(config, width):
+    encoder = random_encoder(config := config(**SMALL))
+    ids = some_ids(6)
+    keep = torch.arange(11) < torch.tensor([[3], [11], [1], [7], [3], [10]])
+    ids = ids.masked_fill(~keep, config.pad)
+    segments = (torch.arange(11) > 4).long().expand(6, -1) if config.segments > 1 else None
+    plain, fast = (
+        encoder(ids, segments, keep),
+        encode_by_length(encoder, ids, segments, keep, width),
+    )
+    assert_close(fast.output[keep], plain.output[keep])
+    assert (fast.output[~keep] == 0).all()
+    if config.pooled:
+        assert_close(fast.pooled, plain.pooled)
+    wanted = torch.linspace(-1, 1, plain.output[keep].numel()).view_as(plain.output[keep]).double()
+    body = [p for key, p in encoder.named_parameters() if not key.startswith("pooler")]
+    gradients = [torch.autograd.grad((o.output[keep] * wanted).sum(), body) for o in (plain, fast)]
+    for ours, theirs in zip(*gradients, strict=True):
+        assert_close(ours, theirs)
+
+
+def test_reading_by_length_needs_padding_on_the_right():
+    encoder = random_encoder(Bert(**SMALL))
+    keep = torch.tensor([[False, True, True]])
+    with pytest.raises(ValueError, match="not padding on the right"):
+        encode_by_length(encoder, torch.ones(1, 3).long(), None, keep)
+
+
+def test_reading_by_length_reads_less():
+    encoder, seen = random_encoder(Bert(**SMALL)), []
+    encoder.embeddings.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].numel()))
+    keep = torch.arange(11) < torch.tensor([[2], [11], [3]])
+    encode_by_length(encoder, some_ids(3), None, keep, width=4)
+    assert sorted(seen) == [2 * 3, 1 * 11]

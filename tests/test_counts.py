@@ -201,6 +201,9 @@ def test_guesses_are_sorted_and_as_many_as_asked_for():
     expected = [("a", shares[0].item()), ("b", shares[1].item())]
     assert counts.guesses(["?"], 0, count=2) == expected
     assert len(counts.guesses(["?"], 0, count=9)) == 3
+    for count in (0, -1):
+        with pytest.raises(ValueError, match=f"count={count}: ask for one guess at least"):
+            counts.guesses(["?"], 0, count=count)
 
 
 # --- measuring ---

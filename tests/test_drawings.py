@@ -83,7 +83,7 @@ def contrast(a, b):
 # --- colours ---
 
 
-@pytest.mark.parametrize("hue", PALETTE.keys() - {"paper", "rule"})
+@pytest.mark.parametrize("hue", sorted(PALETTE.keys() - {"paper", "rule"}))
 @pytest.mark.parametrize("mode, ground", [(0, "#ffffff"), (1, "#121212"), (1, "#14181e")])
 def test_every_hue_can_be_read_on_the_grounds_of_both_modes(hue, mode, ground):
     assert contrast(PALETTE[hue][mode], ground) >= 4.5
@@ -128,6 +128,21 @@ def test_a_matrix_shows_its_numbers_and_outlines_the_hot_row(drawing):
     assert float(hot.get("y")) == pytest.approx(m[1].y)
     muted = [t.text for t in shapes(drawing, "text") if "muted" in t.get("fill", "")]
     assert muted == ["0.25", "0.75", "a"]
+
+
+@pytest.mark.parametrize("hue", sorted(PALETTE.keys() - {"ink", "muted", "paper", "rule"}))
+@pytest.mark.parametrize("mode", [0, 1])
+def test_the_numbers_of_a_matrix_can_be_read_on_every_tint(drawing, hue, mode):
+    drawing.matrix([[0.0, 1.0], [0.5, 0.5]], shade=True, hot=1, hue=hue)
+    drawing.matrix([[0.0, 1.0], [0.5, 0.5]], hot=1, hue=hue)
+    ground = PALETTE["paper"][mode]
+    for part, tints in [(0, (0.05, 0.185, 0.32)), (4, (0.08,)), (6, (0.22,))]:
+        name = re.search(r"--(\w+)", shapes(drawing, "text")[part].get("fill", "--ink"))[1]
+        for tint in tints:
+            under = [tint * int(PALETTE[hue][mode][i : i + 2], 16)
+                     + (1 - tint) * int(ground[i : i + 2], 16) for i in (1, 3, 5)]  # fmt: skip
+            mixed = "#" + "".join(f"{round(c):02x}" for c in under)
+            assert contrast(PALETTE[name][mode], mixed) >= 4.5, (name, tint)
 
 
 def test_bars_are_as_long_as_their_numbers(drawing):
@@ -271,6 +286,8 @@ def test_pixels_have_the_words_too(drawing):
         (lambda d: d.box("a", state="cold"), "state='cold'.*frozen"),
         (lambda d: d.matrix([[1, 2]], rows=["a", "b"]), "2 names for 1 of a 1 by 2"),
         (lambda d: d.matrix([[1, 2]], shade=True), "between 0 and 1"),
+        (lambda d: d.matrix(torch.ones(2)), r"\[1.0, 1.0\] has no rows.*numbers\[None\]"),
+        (lambda d: d.matrix([]), "no rows"),
         (lambda d: d.matrix([[1, 2]], hot=1), "hot=1.*1 rows"),
         (lambda d: d.bars(["a"], [1, 2]), "1 labels for 2 bars"),
         (lambda d: d.area("a", 0), "'a' has 0 parameters"),

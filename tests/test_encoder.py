@@ -7,8 +7,10 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
+from bertfamily.attention import causal_keep
 from bertfamily.encoder import (
     Albert,
     Bert,
@@ -20,7 +22,9 @@ from bertfamily.encoder import (
     FeedForward,
     Layer,
     Roberta,
-    encode_by_length,
+    _check_real,
+    _check_rows,
+    gelu_tanh,
 )
 from bertfamily.flavors import FLAVORS, count, without_pooler
 from bertfamily.heads import (
@@ -91,6 +95,42 @@ def test_the_feed_forward_part_works_at_each_token_by_itself():
     assert same.tolist() == [True, True, False, True, True]
 
 
+def test_two_thirds_of_a_layer_of_bert_base_are_feed_forward():
+    with torch.device("meta"):
+        layer = Layer(Bert())
+    parts = layer.named_children()
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in parts}
+    assert sizes["attention"] == 4 * (768 * 768 + 768) == 2_362_368
+    assert sizes["feed_forward"] == 2 * 768 * 3072 + 3072 + 768 == 4_722_432
+    assert sizes["attention_norm"] == sizes["feed_forward_norm"] == 1_536
+    assert sum(sizes.values()) == 7_087_872 and sizes["dropout"] == 0
+    assert abs(sizes["feed_forward"] / 7_087_872 - 2 / 3) < 0.001
+
+
+def test_the_two_forms_of_the_gelu_differ_by_less_than_5_in_10_000():
+    grid = torch.linspace(-6, 6, 1_201, dtype=torch.float64)
+    apart = (gelu_tanh(grid) - torch.nn.functional.gelu(grid)).abs()
+    assert 4.5e-4 < apart.max() < 4.8e-4 and abs(grid[apart.argmax()].abs() - 2.7) < 0.05
+
+
+def test_an_eps_of_1e_12_is_0_in_float16_and_not_in_bfloat16():
+    eps = torch.tensor(Bert().eps)
+    assert eps.to(torch.float16) == 0 != eps.to(torch.bfloat16)
+
+
+def test_a_layer_passes_on_what_happens_at_another_token_by_attention_alone():
+    layer = randomised(Layer(MEMBERS["bert"]))
+    x = torch.randn(1, 5, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    changed = x.clone()
+    changed[0, 2] += 1
+    moved = (layer(x)[0] != layer(changed)[0]).any(dim=-1)[0]
+    assert moved.all()
+    for p in layer.attention.output.parameters():
+        torch.nn.init.zeros_(p)
+    moved = (layer(x)[0] != layer(changed)[0]).any(dim=-1)[0]
+    assert moved.tolist() == [False, False, True, False, False]
+
+
 def test_embeddings_are_a_sum_of_rows_by_hand():
     tables = randomised(Embeddings(replace(MEMBERS["bert"], eps=1e-12)))
     ids, segments = torch.tensor([[7, 9, 7]]), torch.tensor([[0, 0, 1]])
@@ -107,6 +147,12 @@ def test_roberta_counts_positions_from_two_and_padding_stands_at_one():
     tables = Embeddings(Roberta(vocab=10, hidden=4, heads=1, positions=12))
     ids = torch.tensor([[0, 5, 6, 2, 1, 1]])
     assert tables.positions_of(ids).tolist() == [[2, 3, 4, 5, 1, 1]]
+
+
+def test_roberta_counts_past_padding_on_the_left():
+    tables = Embeddings(Roberta(vocab=10, hidden=4, heads=1, positions=12))
+    ids = torch.tensor([[1, 1, 0, 5, 6, 2], [1, 0, 5, 1, 6, 2]])
+    assert tables.positions_of(ids).tolist() == [[1, 1, 2, 3, 4, 5], [1, 2, 3, 1, 4, 5]]
 
 
 def test_label_numbers_are_those_of_the_checkpoints():
@@ -209,42 +255,73 @@ def test_less_precision_gives_nearly_the_same(dtype):
     assert error < (0.03 if dtype == torch.bfloat16 else 1e-5)
 
 
-@each_member
-@pytest.mark.parametrize("width", [1, 4, 100])
-def test_reading_by_length_changes_nothing(name, width):
-    config = MEMBERS[name]
-    encoder, ids = randomised(Encoder(config)), texts(batch=6)
-    keep = torch.arange(11) < torch.tensor([[3], [11], [1], [7], [3], [10]])
-    ids = ids.masked_fill(~keep, config.pad)
-    segments = (torch.arange(11) > 4).long().expand(6, -1) if config.segments > 1 else None
-    plain, fast = (
-        encoder(ids, segments, keep),
-        encode_by_length(encoder, ids, segments, keep, width),
-    )
-    assert_close(fast.output[keep], plain.output[keep])
-    assert (fast.output[~keep] == 0).all()
-    if config.pooled:
-        assert_close(fast.pooled, plain.pooled)
-    wanted = torch.linspace(-1, 1, plain.output[keep].numel()).view_as(plain.output[keep]).double()
-    body = [p for key, p in encoder.named_parameters() if not key.startswith("pooler")]
-    gradients = [torch.autograd.grad((o.output[keep] * wanted).sum(), body) for o in (plain, fast)]
-    for ours, theirs in zip(*gradients, strict=True):
-        assert_close(ours, theirs)
+# --- bad input ---
 
 
-def test_reading_by_length_needs_padding_on_the_right():
-    encoder = randomised(Encoder(MEMBERS["bert"]))
-    keep = torch.tensor([[False, True, True]])
-    with pytest.raises(ValueError, match="not padding on the right"):
-        encode_by_length(encoder, torch.ones(1, 3).long(), None, keep)
+@pytest.mark.parametrize("wrong", [50, -1, 10**6])
+def test_an_id_without_a_row_is_named(wrong):
+    encoder = Encoder(MEMBERS["bert"])
+    with pytest.raises(ValueError, match=f"there is no id {wrong}: there are 50, from 0; do the"):
+        encoder(torch.tensor([[7, wrong, 9]]))
+    with pytest.raises(ValueError, match=f"there is no segment {wrong}: there are 2, from 0"):
+        encoder(torch.tensor([[7, 8, 9]]), torch.tensor([[0, wrong, 1]]))
+    with pytest.raises(ValueError, match="there is no segment 1: there are 1"):
+        Encoder(MEMBERS["roberta"])(torch.tensor([[7, 8]]), torch.tensor([[0, 1]]))
 
 
-def test_reading_by_length_reads_less():
-    encoder, seen = randomised(Encoder(MEMBERS["bert"])), []
-    encoder.embeddings.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].numel()))
-    keep = torch.arange(11) < torch.tensor([[2], [11], [3]])
-    encode_by_length(encoder, texts(), None, keep, width=4)
-    assert sorted(seen) == [2 * 3, 1 * 11]
+def test_the_first_and_the_last_row_are_rows():
+    table = torch.nn.Embedding(3, 2)
+    _check_rows("id", torch.tensor([0, 2]), table, "")
+    encoder = Encoder(MEMBERS["bert"])
+    assert encoder(torch.tensor([[0, 49]]), torch.tensor([[0, 1]])).output.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 0), (0, 3), (0,), (1, 2, 3)], ids=str)
+def test_ids_of_another_shape_than_batch_and_seq_are_named(shape):
+    read = Embeddings.forward
+    while hasattr(read, "__wrapped__"):  # without the checks of shapes, as for a reader
+        read = read.__wrapped__
+    with pytest.raises(ValueError, match=r"ids has shape \(.*\); .* pass ids\[None\]"):
+        read(Embeddings(MEMBERS["bert"]), torch.ones(shape, dtype=torch.long))
+
+
+# --- masks of two axes: real tokens, or an error ---
+
+
+def lengths_to_keep(*lengths):
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+OF_QUERIES = {
+    "causal": causal_keep(4),
+    "causal from the right": causal_keep(4).T,
+    "a window": causal_keep(5) & ~causal_keep(5).tril(-2),
+    "neighbours": (torch.arange(6)[:, None] - torch.arange(6)).abs() < 2,
+    "two texts in a row": torch.block_diag(torch.ones(2, 2), torch.ones(3, 3)).bool(),
+}
+
+
+@pytest.mark.parametrize("keep", OF_QUERIES.values(), ids=OF_QUERIES)
+def test_a_mask_of_queries_is_not_taken_for_padding(keep):
+    """As many texts as tokens, so that its shape is that of a mask of real tokens."""
+    encoder, ids = randomised(Encoder(MEMBERS["bert"])), texts(len(keep), len(keep))
+    with pytest.raises(ValueError, match=r"looks like a mask of \(q, k\).* pass keep\[None\]"):
+        encoder(ids, keep=keep)
+    asked = encoder(ids, keep=keep[None], with_weights=True)
+    assert all((weights[:, :, ~keep] == 0).all() for weights in asked.weights)
+
+
+@pytest.mark.parametrize("lengths", [(4, 4, 4, 4), (3, 3, 4, 4), (4, 3, 2, 2), (1,), (2, 2)])
+def test_as_many_padded_texts_as_tokens_are_read(lengths):
+    encoder, right = randomised(Encoder(MEMBERS["bert"])), lengths_to_keep(*lengths)
+    for keep in (right, right.flip(1)):  # padding on the right, and on the left
+        ids, of_queries = texts(*keep.shape), keep[:, None].expand(-1, keep.shape[1], -1)
+        assert_close(encoder(ids, keep=keep).output, encoder(ids, keep=of_queries).output)
+
+
+def test_a_mask_of_another_shape_than_the_ids_is_named():
+    with pytest.raises(ValueError, match=r"keep has shape \(5, 5\), ids \(3, 5\); pass True"):
+        _check_real(causal_keep(5), torch.ones(3, 5))
 
 
 # --- sizes ---
@@ -341,6 +418,93 @@ def test_the_published_counts_of_bodies_come_out(name, expected):
 @pytest.mark.parametrize(("name", "model", "arguments", "expected"), HEADS, ids=str)
 def test_the_published_counts_of_models_come_out(name, model, arguments, expected):
     assert count(FLAVORS[name], model, *arguments) == expected
+
+
+# What the config.json files on the hub say, which no count of parameters sees.
+# layers, hidden, heads, inner, embedding
+SHAPES = {
+    "bert-base-uncased": (12, 768, 12, 3072, None),
+    "bert-base-cased": (12, 768, 12, 3072, None),
+    "bert-base-multilingual-cased": (12, 768, 12, 3072, None),
+    "bert-large-uncased": (24, 1024, 16, 4096, None),
+    "bert-large-cased": (24, 1024, 16, 4096, None),
+    "google/bert_uncased_L-2_H-128_A-2": (2, 128, 2, 512, None),
+    "google/bert_uncased_L-4_H-256_A-4": (4, 256, 4, 1024, None),
+    "google/bert_uncased_L-4_H-512_A-8": (4, 512, 8, 2048, None),
+    "google/bert_uncased_L-8_H-512_A-8": (8, 512, 8, 2048, None),
+    "roberta-base": (12, 768, 12, 3072, None),
+    "roberta-large": (24, 1024, 16, 4096, None),
+    "distilroberta-base": (6, 768, 12, 3072, None),
+    "distilbert-base-uncased": (6, 768, 12, 3072, None),
+    "distilbert-base-cased": (6, 768, 12, 3072, None),
+    "albert-base-v2": (12, 768, 12, 3072, 128),
+    "albert-large-v2": (24, 1024, 16, 4096, 128),
+    "albert-xlarge-v2": (24, 2048, 16, 8192, 128),
+    "albert-xxlarge-v2": (12, 4096, 64, 16384, 128),
+    "google/electra-small-discriminator": (12, 256, 4, 1024, 128),
+    "google/electra-small-generator": (12, 256, 4, 1024, 128),
+    "google/electra-base-discriminator": (12, 768, 12, 3072, None),
+    "google/electra-base-generator": (12, 256, 4, 1024, 768),
+    "google/electra-large-discriminator": (24, 1024, 16, 4096, None),
+    "google/electra-large-generator": (24, 256, 4, 1024, 1024),
+    "SpanBERT/spanbert-base-cased": (12, 768, 12, 3072, None),
+    "SpanBERT/spanbert-large-cased": (24, 1024, 16, 4096, None),
+    "huawei-noah/TinyBERT_General_4L_312D": (4, 312, 12, 1200, None),
+    "huawei-noah/TinyBERT_General_6L_768D": (6, 768, 12, 3072, None),
+    "microsoft/MiniLM-L12-H384-uncased": (12, 384, 12, 1536, None),
+    "sentence-transformers/all-MiniLM-L6-v2": (6, 384, 12, 1536, None),
+}
+# eps, dropout, attention_dropout, activation, positions, segments, pad
+RATES = {
+    Bert: (1e-12, 0.1, 0.1, F.gelu, 512, 2, 0),
+    Roberta: (1e-5, 0.1, 0.1, F.gelu, 514, 1, 1),
+    Distilbert: (1e-12, 0.1, 0.1, F.gelu, 512, 0, 0),
+    Albert: (1e-12, 0.0, 0.0, gelu_tanh, 512, 2, 0),
+    Electra: (1e-12, 0.1, 0.1, F.gelu, 512, 2, 0),
+}
+VOCABULARIES = {Bert: 30_522, Roberta: 50_265, Distilbert: 30_522, Albert: 30_000, Electra: 30_522}
+
+
+@pytest.mark.parametrize("name", FLAVORS)
+def test_sizes_and_rates_are_the_published_ones(name):
+    config = FLAVORS[name]
+    shape = config.layers, config.hidden, config.heads, config.inner, config.embedding
+    assert shape == SHAPES[name]
+    rates = config.eps, config.dropout, config.attention_dropout, config.activation
+    assert (*rates, config.positions, config.segments, config.pad) == RATES[type(config)]
+    cased = name.endswith("-cased") and "roberta" not in name
+    vocab = 28_996 if cased else VOCABULARIES[type(config)]
+    assert config.vocab == (119_547 if "multilingual" in name else vocab)
+
+
+# In a text head: the map between, its activation and the dropout before the classes (and before
+# the map); the dropout of tagging; the activation of the masked-token head.
+HEADS_OF = {
+    Bert: (None, [0.1], 0.1, F.gelu),
+    Roberta: (torch.tanh, [0.1, 0.1], 0.1, F.gelu),
+    Distilbert: (F.relu, [0.2], 0.1, F.gelu),
+    Albert: (None, [0.1], 0.1, gelu_tanh),
+    Electra: (F.gelu, [0.1, 0.1], 0.1, F.gelu),
+}
+
+
+@pytest.mark.parametrize("kind", HEADS_OF)
+def test_rates_and_activations_of_heads_are_the_published_ones(kind):
+    activation, drops, tagging, masked = HEADS_OF[kind]
+    config, seen = kind(**SMALL, positions=514), []
+    model = SequenceModel(config, 3).train()
+    model.dropout.register_forward_hook(lambda module, *_: seen.append(module.p))
+    model(texts())
+    assert (model.activation, seen) == (activation, drops)
+    assert (model.dense is None) == (model.encoder.pooler is not None) == (activation is None)
+    assert TokenModel(config, 3).dropout.p == tagging
+    assert MaskedTokenModel(config).masked_token.activation is masked
+    other = replace(config, activation=torch.sin)
+    expected = torch.sin if kind in (Bert, Distilbert, Albert) else F.gelu
+    assert MaskedTokenModel(other).masked_token.activation is expected
+    for model in (SequenceModel(config, 3, 0.7), TokenModel(config, 3, 0.7)):
+        assert model.dropout.p == 0.7
+    assert SequenceModel(config, 3, dropout=0.0).dropout.p == 0.0
 
 
 def test_bert_without_its_pooler():

@@ -21,6 +21,7 @@ from bertfamily.masking import (
     Masked,
     _check_draw,
     _check_ids,
+    ask_published,
     choose_each,
     choose_exactly,
     choose_ngrams,
@@ -726,6 +727,58 @@ def test_what_cannot_be_filled_is_refused(asked):
         fill_mask(model.train(), tokenizer, "you [MASK]")
 
 
+@pytest.mark.parametrize("count", [0, -1, 15, 30])
+def test_as_many_guesses_as_there_are_pieces_at_most(asked, count):
+    model, tokenizer = asked
+    with pytest.raises(ValueError, match=f"count={count}: choose from 1 to all 14 pieces"):
+        fill_mask(model, tokenizer, "you [MASK]", count)
+
+
+@pytest.mark.parametrize("pieces", [10, 30])
+def test_a_tokenizer_of_another_model_is_refused(asked, pieces):
+    model, _ = asked
+    other = Tokenizer([*SPECIAL, *map(chr, range(97, 97 + pieces - len(SPECIAL)))])
+    with pytest.raises(ValueError, match=f"the tokenizer has {pieces} pieces and the model 14"):
+        fill_mask(model, other, "a [MASK]")
+    if pieces > 14:
+        with pytest.raises(ValueError, match="there is no id .*: there are 14.* belong together"):
+            fill_mask(model, other, "y [MASK]")
+
+
+class Elsewhere(torch.nn.Module):
+    """Stands for a model on another device: it tells where what it reads is."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.parameter = torch.nn.Parameter(torch.zeros(1, device="meta"))
+        self.seen = seen
+
+    def forward(self, ids, segments=None, keep=None, chosen=None):
+        given = [x for x in (ids, segments, keep, chosen) if x is not None]
+        self.seen += [x.device.type for x in given]
+        raise StopIteration
+
+
+def test_texts_are_brought_to_where_the_model_is(asked):
+    _, tokenizer = asked
+    ids = torch.full((1, 4), 6)
+    with pytest.raises(StopIteration):
+        measure(Elsewhere(seen := []).eval(), ids, ids, ids, ids > 0)
+    assert seen == ["meta"] * 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_model_on_a_gpu_gives_the_same(asked):
+    model, tokenizer = asked
+    ids = torch.randint(5, 13, (7, 9), generator=seeded())
+    here, guesses = measure(model, ids, ids), fill_mask(model, tokenizer, "you [MASK]")
+    there = measure(model.cuda(), ids, ids)
+    assert there.nats.device.type == there.hits.device.type == "cpu"
+    assert_close(there.nats, here.nats, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(fill_mask(model, tokenizer, "you [MASK]")[0], guesses[0], strict=True):
+        assert ours.piece == theirs.piece and ours.share == pytest.approx(theirs.share, abs=1e-4)
+
+
 def test_each_blank_is_measured_as_when_it_is_asked_for_by_itself(asked):
     model, tokenizer = asked
     ids = torch.randint(5, 13, (7, 9), generator=seeded())
@@ -738,6 +791,33 @@ def test_each_blank_is_measured_as_when_it_is_asked_for_by_itself(asked):
         hits.append(shares.argmax() == ids[row, place])
     assert_close(found.nats, torch.stack(nats))
     assert found.hits.tolist() == [bool(hit) for hit in hits] and 0 < sum(hits) < len(hits)
+
+
+def test_later_parts_of_a_batch_are_measured_like_the_first(asked):
+    """Each row with its own segments and padding, however the rows are cut into parts."""
+    model, tokenizer = asked
+    torch.nn.init.normal_(model.encoder.embeddings.segment.weight)
+    ids = torch.randint(5, 13, (5, 9), generator=seeded())
+    keep = torch.arange(9) < torch.tensor([[9], [3], [5], [9], [4]])
+    segments = (torch.arange(9) > torch.tensor([[2], [1], [9], [4], [0]])).long()
+    ids, labels = ids.masked_fill(~keep, tokenizer.pad), ids.masked_fill(~keep, IGNORE_INDEX)
+    whole = measure(model, ids, labels, segments, keep)
+    for size in (1, 2, 4):
+        assert_close(measure(model, ids, labels, segments, keep, size), whole)
+
+
+@pytest.mark.parametrize("rows, size", [(0, 64), (3, 0), (3, -1)])
+def test_nothing_to_measure_is_refused(asked, rows, size):
+    ids = torch.full((rows, 4), 6)
+    with pytest.raises(ValueError, match=f"{rows} rows, size={size}: needed are a row"):
+        measure(asked[0], ids, ids, size=size)
+
+
+@pytest.mark.parametrize("label", [14, -1, -99])
+def test_a_label_that_is_no_piece_is_named(asked, label):
+    ids = torch.full((1, 4), 6)
+    with pytest.raises(ValueError, match=f"label {label} is no piece of the model: it knows 14"):
+        measure(asked[0], ids, ids.masked_fill(torch.arange(4) == 2, label))
 
 
 def test_segments_and_padding_are_read_when_measuring(asked):
@@ -757,3 +837,19 @@ def test_a_model_in_training_is_not_measured(asked):
     ids = torch.full((1, 4), 6)
     with pytest.raises(ValueError, match="training mode"):
         measure(model.train(), ids, ids)
+
+
+def test_models_of_others_are_asked_one_by_one_and_one_that_is_missing_stops_none(asked, tmp_path):
+    """Without network: of the hub nothing can be had, and a folder after it is still asked."""
+    model, tokenizer = asked
+    save(model, tmp_path / "ours")
+    tokenizer.save(tmp_path / "ours")
+    folder, text = str(tmp_path / "ours"), "you must [MASK] at the sign"
+    told = ask_published(["bert-base-cased", folder, str(tmp_path / "nowhere")], text, 3)
+    assert list(told) == ["bert-base-cased", folder, str(tmp_path / "nowhere")]
+    assert told["bert-base-cased"] is told[str(tmp_path / "nowhere")] is None
+    (mine,) = fill_mask(model, tokenizer, text, 3)
+    assert [g.piece for g in told[folder]] == [g.piece for g in mine]
+    assert [g.share for g in told[folder]] == pytest.approx([g.share for g in mine], abs=1e-5)
+    with pytest.raises(ValueError, match="has 0 .MASK.; it must have one"):
+        ask_published([folder], "you must stop")

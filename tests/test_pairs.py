@@ -307,6 +307,32 @@ def test_a_random_segment_that_is_what_follows_is_labelled_so():
     assert ("z", "y", IS_RANDOM) in seen
 
 
+def test_the_label_is_that_of_the_segments_after_the_cut():
+    one, other = [[1, 2, 3], [4, 5, 6, 7, 8]], [[11, 12, 13], [4, 5, 6, 7, 9]]
+    assert ([1, 2, 3], [4, 5, 6], IS_NEXT) in next_sentence_pairs(
+        [one, other], 9, random.Random(18), 0.0
+    )
+
+
+@pytest.mark.parametrize("length", [6, 7, 8, 9, 11, 13])
+def test_no_segment_that_follows_is_labelled_random(length):
+    """Nor one that would have followed, had both been cut where these were."""
+    one = list(range(1, 16))  # in sentences that the other document has in part
+    other, seen = [[4, 5, 6, 7, 30], [31, 4, 5, 6], [8, 30], [33, 4], [31, 32]], set()
+    documents = [[one[:3], one[3:8], one[8:10], one[10:]], other]
+    for seed in range(2000):
+        for first, second, label in next_sentence_pairs(
+            documents, length, random.Random(seed), 0.0
+        ):
+            if first[0] in one[:3] and first[-1] in one[:3]:  # the first sentence of document 1
+                follows = second == one[first[-1] : first[-1] + len(second)]
+                after_the_sentence = second == one[3 : 3 + len(second)]
+                assert label == IS_NEXT or not (follows or after_the_sentence), (first, second)
+                assert label == IS_RANDOM or set(second) <= set(one), "not of this document"
+                seen.add((label, second[0] == 4))
+    assert len(seen) > 2
+
+
 # --- cutting ---
 
 
@@ -319,13 +345,18 @@ def cut_by_loops(first, second, room, rng):
     return first, second
 
 
+def cut(first, second, room, rng):
+    one, other = _cut(len(first), len(second), room, rng)
+    return first[one], second[other]
+
+
 def test_cut_lengths_are_those_of_the_loops():
     rng = random.Random(0)
     for one in range(1, 14):
         for other in range(1, 14):
             for room in range(2, 26):
                 first, second = list(range(one)), list(range(100, 100 + other))
-                ours = _cut(first, second, room, rng)
+                ours = cut(first, second, room, rng)
                 theirs = cut_by_loops(first, second, room, rng)
                 assert list(map(len, ours)) == list(map(len, theirs)), (one, other, room)
                 for part, whole in zip(ours, (first, second), strict=True):
@@ -337,7 +368,7 @@ def test_cuts_are_at_the_front_or_the_end_by_one_coin_an_item():
     # 9 and 5 items, room 8: 4 each, so 5 are lost of the first and 1 of the second
     rng, count = random.Random(0), 8000
     ours = Counter(
-        tuple(s[0] for s in _cut(list(range(9)), list(range(5)), 8, rng)) for _ in range(count)
+        tuple(s[0] for s in cut(list(range(9)), list(range(5)), 8, rng)) for _ in range(count)
     )
     assert sum(ours.values()) == count
     for front in range(6):

@@ -50,6 +50,17 @@ def test_weights_stand_in_their_rows_and_columns(ax):
     assert ax.get_ylim() == (2, 0), "the first row is the upper one"
 
 
+@pytest.mark.parametrize("digits", [2, None])
+def test_a_weight_has_the_same_shade_in_every_figure(ax, digits):
+    """Whatever else is in it: shades are of weights from 0 to 1, and not of what there is."""
+    shades = []
+    for others in ([0.0, 0.0], [0.3, 0.1], [1.0, 1.0]):
+        ax.clear()
+        draw_weights(ax, torch.tensor([[0.2, *others]]), ["a"], ["x", "y", "z"], digits)
+        shades.append(shade(ax)[0].tolist())
+    assert shades[0] == shades[1] == shades[2]
+
+
 @pytest.mark.parametrize("mode, ground", [(0, "#ffffff"), (1, "#121212")])
 def test_numbers_can_be_read_on_their_shade_in_both_modes(ax, mode, ground):
     def channels(name):

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 import time
 from dataclasses import replace
 
@@ -13,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bertfamily import pretraining
+from bertfamily import training
 from bertfamily.checkpoints import load
 from bertfamily.encoder import Bert
+from bertfamily.feeds import Stream, masked_pairs, masked_rows, shuffled
 from bertfamily.heads import (
     IGNORE_INDEX,
     IS_NEXT,
@@ -25,22 +27,8 @@ from bertfamily.heads import (
     token_loss,
 )
 from bertfamily.pairs import Pair
-from bertfamily.pretraining import (
-    Examples,
-    Settings,
-    Stream,
-    adamw,
-    evaluate,
-    initialize,
-    masked_pairs,
-    masked_rows,
-    pretraining_losses,
-    rate_at,
-    read_curve,
-    shuffled,
-    sinusoids,
-    train,
-)
+from bertfamily.pretraining import Examples, evaluate, pretraining_losses
+from bertfamily.training import Settings, adamw, initialize, rate_at, read_curve, sinusoids, train
 from bertfamily.wordpiece import SPECIAL, Tokenizer
 
 TOKENIZER = Tokenizer([*SPECIAL, *(chr(97 + i) for i in range(15))])
@@ -263,6 +251,25 @@ def test_decay_pulls_weights_and_tables_and_not_biases_and_norms():
     assert spared | decayed == set(names.values())
 
 
+def test_what_is_frozen_stays_and_what_is_fresh_learns_faster():
+    """Adam's first step is as long as its rate, whatever the gradient: so the rates can be read."""
+    model = model_of(config=STILL)
+    model.encoder.requires_grad_(False)
+    model.encoder.layers[-1:].requires_grad_(True)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    settings = Settings(steps=1, rate=1e-3, warmup=0.0, decay=0.0, fresh=10.0)
+    train(model, masked_rows(random_rows(), 8, TOKENIZER, seed=0), settings)
+    moved = {name: (p - before[name]).abs().max().item() for name, p in model.named_parameters()}
+    last = f"encoder.layers.{STILL.layers - 1}."
+    for name, length in moved.items():
+        if name.startswith(last):
+            assert length == pytest.approx(1e-3, rel=0.02), name
+        elif name.startswith("encoder."):
+            assert length == 0, name
+        else:
+            assert length == pytest.approx(1e-2, rel=0.02), name
+
+
 def test_sinusoids_by_hand():
     """Dimensions 0 and 1 turn by 1 from place to place, dimensions 2 and 3 by 1/100."""
     second = [math.sin(1), math.cos(1), math.sin(0.01), math.cos(0.01)]
@@ -282,7 +289,7 @@ def test_a_run_has_the_rates_and_the_betas_of_its_settings(monkeypatch):
         )
         return optimizer
 
-    monkeypatch.setattr(pretraining, "adamw", watched)
+    monkeypatch.setattr(training, "adamw", watched)
     plan = Settings(steps=6, rate=1e-2, warmup=0.5, betas=(0.8, 0.95), every=6)
     train(model_of(), masked_rows(random_rows(), 4, TOKENIZER, seed=0), plan)
     assert rates == [{rate_at(plan, step)} for step in range(6)]
@@ -441,13 +448,136 @@ def test_a_run_killed_while_it_writes_goes_on_exactly(tmp_path, monkeypatch):
 
 def test_a_run_that_is_over_is_not_run_again(tmp_path):
     first = run(tmp_path)
-    same(run(tmp_path, feed=lambda step: 1 / 0), first)
+    feed = masked_rows(random_rows(), 8, TOKENIZER, seed=0, rate=0.3)
+    same(run(tmp_path, feed=lambda step: 1 / 0 if step else feed(step)), first)
 
 
-def test_other_settings_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [{"steps": 13}, {"rate": 1e-3}, {"warmup": 0.2}, {"decay": 0.0}, {"betas": (0.9, 0.98)}]
+    + [{"clip": 2.0}, {"fresh": 2.0}, {"seed": 1}, {"every": 6}],
+    ids=str,
+)
+def test_other_settings_are_refused(tmp_path, changes):
     run(tmp_path)
-    with pytest.raises(ValueError, match="was begun with clip=1.0, not 2.0; go on with the set"):
-        run(tmp_path, settings=plan(clip=2.0))
+    ((name, now),) = changes.items()
+    was = getattr(plan(), name)
+    with pytest.raises(ValueError, match=f"was begun with {re.escape(f'{name}={was}, not {now}')}"):
+        run(tmp_path, settings=replace(plan(), **changes))
+
+
+def test_another_text_model_or_held_out_text_is_refused(tmp_path):
+    """A run is all that made it; else a second one trains nothing and passes for the first."""
+    model, held_out = model_of(), [examples(False)]
+    feed = masked_rows(random_rows(), 8, TOKENIZER, seed=0, rate=0.3)
+    train(model, feed, plan(), held_out, tmp_path)
+
+    def go_on(model=model, feed=feed, held_out=held_out):
+        train(model, feed, plan(), held_out, tmp_path)
+
+    go_on()
+    for other in (
+        masked_rows(random_rows(seed=1), 8, TOKENIZER, seed=0, rate=0.3),
+        masked_rows(random_rows(), 7, TOKENIZER, seed=0, rate=0.3),
+        masked_rows(random_rows(), 8, TOKENIZER, seed=0, rate=0.2),
+        masked_rows(random_rows(), 8, TOKENIZER, seed=1, rate=0.3),
+    ):
+        with pytest.raises(ValueError, match="was begun with another text or batch; go on with"):
+            go_on(feed=other)
+    for other in ([], held_out * 2, [examples(False, seed=1)]):
+        with pytest.raises(ValueError, match="was begun with another held-out text"):
+            go_on(held_out=other)
+    frozen = model_of()
+    frozen.encoder.embeddings.requires_grad_(False)
+    kinds = {"dropout": 0.0, "attention_dropout": 0.0, "heads": 4, "activation": torch.tanh}
+    for other in (frozen, *(model_of(config=replace(TINY, **{k: v})) for k, v in kinds.items())):
+        with pytest.raises(ValueError, match="was begun with another model"):
+            go_on(other)
+
+
+def test_a_run_goes_on_on_a_machine_that_is_not_fast_in_bfloat16(tmp_path):
+    feed = masked_rows(random_rows(), 8, TOKENIZER, seed=0, rate=0.3)
+    with pytest.raises(Killed):
+        run(tmp_path, dies(feed, 9), plan(bfloat16=True))
+    _, curve = run(tmp_path, feed, plan(bfloat16=False))
+    assert [point.step for point in curve] == [4, 8, 12]
+    assert curve[-1].loss == pytest.approx(run()[1][-1].loss, rel=0.05)
+
+
+# --- what is random in a step
+
+
+def constant(rows=8):
+    """A feed of one batch, always the same."""
+    feed = masked_rows(random_rows(count=rows), rows, TOKENIZER, seed=0, rate=0.5)(0)
+    return lambda step: feed
+
+
+def test_dropout_differs_from_step_to_step_and_is_the_same_for_the_same_step():
+    """At a rate of 0 the model stays what it is, so that only dropout moves the loss."""
+    still = replace(plan(steps=6, every=1), rate=0.0)
+    losses = [[p.loss for p in train(model_of(), constant(), still)] for _ in range(2)]
+    assert losses[0] == losses[1] and len(set(losses[0])) == 6
+
+
+def test_dropout_differs_from_process_to_process(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda losses: None)
+    batch = constant()(0)
+    twice = Examples(*(x if x is None else x.repeat_interleave(2, dim=0) for x in batch))
+    model, seen = model_of(), []
+    model.encoder.register_forward_hook(lambda _, __, out: seen.append(out.output.detach()))
+    for number in (0, 1, 0):  # each takes every second row, so both have the same rows
+        train(model, lambda step: twice, replace(plan(steps=1), rate=0.0), share=(number, 2))
+    assert torch.equal(seen[0], seen[2]) and not torch.equal(seen[0], seen[1])
+
+
+@pytest.mark.parametrize("kind", ["rows", "pairs", "stream"])
+def test_what_comes_again_is_masked_anew(kind):
+    feed = {
+        "rows": lambda: masked_rows(random_rows(8), 8, TOKENIZER, seed=0, rate=0.5),
+        "pairs": lambda: masked_pairs([Pair([5] * 4, [6] * 4, 0)] * 8, 8, TOKENIZER, 0, rate=0.5),
+        "stream": lambda: Stream(random_rows(8), 8, TOKENIZER, seed=0, rate=0.5),
+    }[kind]()
+    batches = [feed(step) for step in range(4)]
+    places = [torch.cat([b.labels != IGNORE_INDEX, b.ids == 0], dim=1) for b in batches]
+    assert len({str(p.sum(dim=0).tolist()) for p in places}) == 4, "the same mask at another step"
+    again = feed(1)
+    assert torch.equal(again.ids, batches[1].ids) and torch.equal(again.labels, batches[1].labels)
+
+
+class Wrapped(nn.Module):
+    """Stands for what shares a model among processes: its own forward has to be called."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module, self.calls = module, 0
+
+    def forward(self, *inputs, **options):
+        self.calls += self.training
+        return self.module(*inputs, **options)
+
+
+def test_a_wrapped_model_is_trained_through_its_wrapper_and_kept_without(tmp_path):
+    feed = masked_rows(random_rows(), 8, TOKENIZER, seed=0, rate=0.3)
+    wrapped = Wrapped(model_of())
+    with pytest.raises(Killed):
+        train(wrapped, dies(feed, 9), plan(), (), tmp_path)
+    assert wrapped.calls == 9
+    wrapped = Wrapped(model_of(seed=3))
+    curve = train(wrapped, feed, plan(), (), tmp_path)
+    assert wrapped.calls == 4
+    plain = model_of()
+    same((wrapped.module, curve[:0]), (plain, train(plain, feed, plan())[:0]))
+
+
+@pytest.mark.parametrize("terminal, number", [(False, 0), (True, 0), (True, 1)])
+def test_a_bar_is_drawn_on_a_terminal_and_by_one_process(capsys, monkeypatch, terminal, number):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    train(model_of(), constant(), plan(steps=2, every=1), share=(number, 1))
+    told = capsys.readouterr()
+    assert ("2/2" in told.err) == (terminal and number == 0)
+    assert ("step      2  loss " in told.out) == (number == 0)
+    assert terminal or told.err == ""
 
 
 def test_the_gradient_is_clipped():
@@ -535,4 +665,4 @@ def test_bfloat16_is_near_float32():
     curves = [run(settings=plan(bfloat16=b))[1] for b in (False, True)]
     assert curves[0][-1].loss == pytest.approx(curves[1][-1].loss, rel=0.05)
     assert curves[0][-1].loss != curves[1][-1].loss
-    assert pretraining.fast_in_bfloat16() in (True, False)
+    assert training.fast_in_bfloat16() in (True, False)

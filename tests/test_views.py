@@ -66,7 +66,7 @@ def show(browser):
             f"<body {body}><main><h1>A page</h1>{html_of(*views)}</main>"
         )
         for frame in page.frames[1:]:
-            frame.wait_for_selector("details table", state="attached")
+            frame.wait_for_selector("summary", state="attached")
         page.wait_for_timeout(50)  # the frame measures itself
         return page
 
@@ -81,7 +81,9 @@ def said(frame):
 
 
 def table(frame, selector="details table"):
-    """Column heads, row heads and numbers of the table, as texts."""
+    """Column heads, row heads and numbers of the table, as texts, which is opened for it."""
+    frame.evaluate("document.querySelector('details').open = true")
+    frame.wait_for_selector(selector, state="attached")
     rows = frame.locator(f"{selector} tr").evaluate_all(
         "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
     )
@@ -274,6 +276,18 @@ def test_the_table_rounds_as_python_does(show):
     for scope in "row", "col":
         heads = frame.locator(f"details th[scope={scope}]").all_text_contents()
         assert heads == tokens
+
+
+def test_a_map_of_512_tokens_is_drawn_before_its_table(show):
+    """The table of as many weights takes seconds, so it waits until somebody opens it."""
+    weights = torch.rand(512, 512, generator=torch.Generator().manual_seed(0)).div(512)
+    tokens = [f"token {i}" for i in range(512)]
+    frame = show(AttentionView(weights, tokens)).frames[1]
+    assert frame.evaluate("document.querySelectorAll('*').length") < 4_000
+    assert frame.locator("td").count() == 0
+    frame.locator("[role=option]").nth(511).focus()
+    frame.page.keyboard.press("ArrowUp")
+    assert said(frame).startswith("“token 510” looks at ")
 
 
 def test_one_map_has_no_grid_and_no_number_of_a_head(show):

@@ -4,8 +4,10 @@ The oracle is the BertTokenizer of `transformers`, on the real vocabulary of 30,
 trainer is compared with one that counts everything anew before each merge.
 """
 
+import json
 import pickle
 import random
+import re
 import subprocess
 import sys
 import unicodedata
@@ -712,3 +714,106 @@ def test_a_training_that_cannot_be_is_named():
     assert len(train({"aba": 3, "cb": 1}, 10)) == 10
     with pytest.raises(ValueError, match="least=0: a pair that is merged occurs once"):
         next(merges({"ab": 1}, least=0))
+
+
+# --- from a tokenizer.json
+
+
+def described(folder, **changes):
+    """A folder with nothing but the tokenizer.json that `tokenizers` writes for a small BERT."""
+    pieces = [*SPECIAL, "a", "##b", "É"]
+    theirs = tokenizers.BertWordPieceTokenizer(
+        {piece: i for i, piece in enumerate(pieces)}, lowercase=False
+    )
+    theirs.enable_truncation(2)
+    settings = json.loads(theirs.to_str())
+    for name, (part, value) in changes.items():
+        settings[part][name] = value
+    (folder / "tokenizer.json").write_text(json.dumps(settings), "utf-8")
+    return pieces
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_what_transformers_writes_is_read_whatever_its_version(tmp_path, lowercase):
+    """Version 4 writes vocab.txt too, version 5 tokenizer.json and its settings alone."""
+    import transformers
+
+    ours = Tokenizer([*SPECIAL, "a", "b", "##b", "É", "é"], lowercase)
+    ours.save(tmp_path / "ours")
+    theirs = transformers.BertTokenizerFast.from_pretrained(tmp_path / "ours")
+    theirs.save_pretrained(tmp_path / "theirs")
+    for names in ([], ["vocab.txt", "special_tokens_map.json"]):
+        for name in names:
+            (tmp_path / "theirs" / name).unlink(missing_ok=True)
+        again = load_tokenizer(tmp_path / "theirs")
+        assert again.vocabulary == ours.vocabulary and again.lowercase == lowercase
+
+
+@pytest.mark.parametrize("name", ["added_tokens", "tokenizer_config", "tokenizer"])
+def test_tokens_that_were_added_are_not_passed_over(tmp_path, name):
+    Tokenizer([*SPECIAL, "a"]).save(tmp_path)
+    entry = {"content": "<brand>"}
+    content = {
+        "added_tokens": {"<brand>": 6, "[CLS]": 2},
+        "tokenizer_config": {"added_tokens_decoder": {"2": {"content": "[CLS]"}, "6": entry}},
+        "tokenizer": {"added_tokens": [{"content": "[CLS]"}, entry]},
+    }[name]
+    (tmp_path / f"{name}.json").write_text(json.dumps(content), "utf-8")
+    with pytest.raises(ValueError, match="tokens were added, .'<brand>'.; only"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_mark_at_the_start_of_a_file_and_other_line_ends_are_understood(tmp_path):
+    Tokenizer([*SPECIAL, "a", "##b"], lowercase=False).save(tmp_path)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        text = (tmp_path / name).read_bytes().replace(b"\n", b"\r\n")
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text)
+    again = load_tokenizer(tmp_path)
+    assert again.vocabulary == (*SPECIAL, "a", "##b") and not again.lowercase
+
+
+@pytest.mark.parametrize("line", ["a ", " a", "a\t", " ", ""])
+def test_a_line_with_something_white_at_its_ends_is_named(tmp_path, line):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, line, "b"]) + "\n", "utf-8")
+    with pytest.raises(ValueError, match=re.escape(f"line 6 of the vocabulary is {line!r}")):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", "{", "Not Found"])
+@pytest.mark.parametrize("name", ["tokenizer_config", "tokenizer"])
+def test_settings_of_a_tokenizer_that_are_none_are_named(tmp_path, name, content):
+    Tokenizer([*SPECIAL, "a"]).save(tmp_path)
+    (tmp_path / f"{name}.json").write_text(content, "utf-8")
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
+        load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_is_read_from_json_alone(tmp_path):
+    pieces = described(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    assert list(tokenizer.vocabulary) == pieces and not tokenizer.lowercase
+    assert tokenizer.encode("ab É a").pieces == ["[CLS]", "a", "##b", "É", "a", "[SEP]"]
+
+
+def test_accents_and_capitals_go_together(tmp_path):
+    described(tmp_path, lowercase=("normalizer", True), strip_accents=("normalizer", None))
+    assert load_tokenizer(tmp_path).lowercase
+    described(tmp_path, strip_accents=("normalizer", True))
+    with pytest.raises(ValueError, match="strip_accents"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"type": ("model", "BPE")}, "model='BPE'; only 'WordPiece'"),
+        ({"type": ("normalizer", "NFC")}, "normalizer='NFC'"),
+        ({"continuing_subword_prefix": ("model", "@@")}, "continuing_subword_prefix='@@'"),
+        ({"clean_text": ("normalizer", False)}, "clean_text=False"),
+        ({"vocab": ("model", {"[PAD]": 0, "a": 2})}, "ids are not 0, 1, 2"),
+    ],
+)
+def test_another_kind_of_tokenizer_json_is_refused(tmp_path, changes, said):
+    described(tmp_path, **changes)
+    with pytest.raises(ValueError, match=said):
+        load_tokenizer(tmp_path)

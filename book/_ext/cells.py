@@ -140,6 +140,8 @@ def label(cell):
         return "The check"
     if "hide-cell" in tags:
         return "Set-up"
+    if "source" in tags:
+        return "From the package"
     if "hide-input" not in tags:
         return None
     if "figure" in tags:
@@ -166,7 +168,7 @@ def fold_cells(doctree):
                 cell.parent.remove(cell)
                 set_up.insert(-1, cell)
                 continue
-        if name in ("Set-up", "A solution"):
+        if name in ("Set-up", "A solution", "From the package"):
             parent = cell.parent
             kind = "set-up" if name == "Set-up" else "solution"
             whole = nodes.container("", *folded(name, cell), classes=["folded", kind])

@@ -94,7 +94,10 @@ class Home(SphinxDirective):
                 data = output.get("data", {})
                 if about.get("figure") and "image/png" in data:
                     found.append((about["figure"].get("name", ""), data, about["image"]["alt"]))
-        anchor, data, alt = next((f for f in found if f[0] == name), found[0])
+        named = [f for f in found if name in ("", f[0])]
+        if not named:
+            raise self.error(f"{path.name} has no {name}: {', '.join(f[0] for f in found)}")
+        anchor, data, alt = named[0]
         drawing = "".join(data.get("image/svg+xml", ""))
         if 'class="bf' in drawing:
             return anchor, drawing[drawing.index("<svg") :]

@@ -4,8 +4,9 @@ Paper: https://arxiv.org/abs/1706.03762. What surprises: the divisor is the root
 head, 64 in BERT-base, and not of the hidden size, 768. Left out: the residual sum and the layer
 norm around it, which belong to the encoder.
 
-One convention for every mask: it is called `keep`, it is boolean, and True means "may look". A
-query that may look at no key gets weights 0 and output 0, also in the fused kernel, and never nan.
+One convention for every mask: it is called `keep`, it is boolean, True means "may look", and it has
+an axis for each axis of the scores, of the same size or of 1. A query that may look at no key gets
+weights 0 and output 0, also in the fused kernel, and never nan.
 """
 
 import math
@@ -93,21 +94,21 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"dropout={dropout} is not a share; choose 0 <= dropout < 1")
         self.heads = heads
         self.dropout = dropout
-        self.query_key_value = nn.Linear(hidden, 3 * hidden)  # one product is faster than three
+        self.query_key_value = nn.Linear(hidden, 3 * hidden)
         self.output = nn.Linear(hidden, hidden)
 
     def forward(
         self,
         x: Float[Tensor, "batch q hidden"],
         memory: Float[Tensor, "batch k hidden"] | None = None,
-        keep: Bool[Tensor, "#batch #q #k"] | Bool[Tensor, "#q #k"] | None = None,
+        keep: Bool[Tensor, "#batch #q #k"] | None = None,
         with_weights: bool = False,
     ) -> Attended:
         """Each token of `x` looks at the tokens of `memory`, or of `x` itself (self-attention).
 
-        `keep` is True where a query may look: (q, k) for all sequences alike, as a causal mask, or
-        (batch, q or 1, k). For a padded batch with `real` of shape (batch, k), True at real tokens,
-        pass `real[:, None, :]`. The weights that come on request are those before dropout.
+        `keep` is True where a query may look: `causal_keep(q)[None]` for all sequences alike, or
+        `real[:, None, :]` for a padded batch with `real` of shape (batch, k), True at real tokens.
+        The weights that come on request are those before dropout.
         """
         if memory is None:
             projected = self.query_key_value(x).chunk(3, dim=-1)
@@ -117,7 +118,9 @@ class MultiHeadAttention(nn.Module):
             of_memory = F.linear(memory, maps[hidden:], biases[hidden:])
             projected = F.linear(x, maps[:hidden], biases[:hidden]), *of_memory.chunk(2, dim=-1)
         query, key, value = (split_heads(part, self.heads) for part in projected)
-        keep = None if keep is None else keep.unsqueeze(-3)  # one mask for all heads
+        if keep is not None:
+            _check(keep, x, x if memory is None else memory)
+            keep = keep[:, None]  # one mask for all heads
         dropout = self.dropout if self.training else 0.0
         weights = None
         if with_weights:
@@ -134,10 +137,11 @@ def _check(keep: Tensor, query: Tensor, key: Tensor) -> None:
         raise TypeError(
             f"keep has dtype {keep.dtype}; pass booleans, True = may look (1 and 0: keep.bool())"
         )
-    *_, q, _ = query.shape
-    *_, k, _ = key.shape
-    if keep.dim() < 2 or keep.shape[-2] not in (1, q) or keep.shape[-1] not in (1, k):
+    scores = *query.shape[:-1], key.shape[-2]
+    fits = len(keep.shape) == len(scores)
+    if not fits or any(n not in (1, m) for n, m in zip(keep.shape, scores, strict=True)):
         raise ValueError(
-            f"keep has shape {tuple(keep.shape)}; its last two axes must be {q} or 1 queries and "
-            f"{k} keys. For real tokens of shape (batch, k) pass real[:, None, :]"
+            f"keep has shape {tuple(keep.shape)}, the scores {scores}; it needs as many axes, each "
+            "of the same size or of 1. For real tokens of shape (batch, k) pass real[:, None, :], "
+            "for a mask (q, k) that holds for all keep[None]"
         )

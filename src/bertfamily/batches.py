@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from bertfamily.encoder import Encoded, Encoder
 from bertfamily.wordpiece import Encoding
 
 
@@ -74,22 +76,24 @@ def buckets(
 def pack(
     texts: Iterable[Sequence[int]], length: int, cls: int, sep: int
 ) -> Iterator[Int[Tensor, " length"]]:
-    """The ids of many texts in rows of `length`, all full: [CLS] … [SEP] … [SEP].
+    """The ids of many texts in rows of `length`, all full: [CLS] … [SEP] … [SEP] …
 
-    The texts follow each other with a [SEP] between them; where a row is full, the text goes on in
-    the next one. What is left at the end and fills no row, fewer than `length` tokens, is dropped.
-    Rows come one by one, so that a corpus may be larger than the memory.
+    A [SEP] stands where a text ends, and nowhere else: so it is met at every place of a row. (Were
+    each row closed by one, a model would take whatever stands at that place for a [SEP].) Where a
+    row is full, the text goes on in the next one. What is left at the end and fills no row, fewer
+    than `length` tokens, is dropped. Rows come one by one, so that a corpus may be larger than the
+    memory.
     """
-    if length < 3:
-        raise ValueError(f"length={length}: a row has [CLS], one token and [SEP] at least")
+    if length < 2:
+        raise ValueError(f"length={length}: a row has [CLS] and one token at least")
     waiting: list[int] = []
     for text in texts:
         waiting += [*text, sep] if len(text) else []
         start = 0
-        while len(waiting) - start > length - 2:
-            end = start + length - 2
-            yield torch.tensor([cls, *waiting[start:end], sep])
-            start = end + (waiting[end] == sep)  # the text ends with the row: one [SEP] will do
+        while len(waiting) - start >= length:
+            end = start + length - 1
+            yield torch.tensor([cls, *waiting[start:end]])
+            start = end + (waiting[end] == sep)  # the text ends with the row: no [SEP] is needed
         del waiting[:start]
 
 
@@ -98,5 +102,41 @@ def padding_share(lengths: Sequence[int], batches: Iterable[Sequence[int]]) -> f
     real = area = 0
     for batch in batches:
         real += sum(lengths[i] for i in batch)
-        area += len(batch) * max(lengths[i] for i in batch)
+        area += len(batch) * max((lengths[i] for i in batch), default=0)
+    if not area:
+        raise ValueError(f"{len(lengths)} texts, and no token in these batches; nothing is padded")
     return 1 - real / area
+
+
+def encode_by_length(
+    encoder: Encoder,
+    ids: Int[Tensor, "batch seq"],
+    segments: Int[Tensor, "batch seq"] | None,
+    keep: Bool[Tensor, "batch seq"],
+    width: int = 40,
+) -> Encoded:
+    """`encoder(ids, segments, keep)`, without most of the work that goes into padding.
+
+    Texts whose lengths lie within `width` tokens are read together and cut to the longest of them.
+    Equal to the plain call at real tokens, up to rounding; at padding the output is 0.
+    """
+    lengths = keep.sum(dim=1)
+    if not torch.equal(keep, torch.arange(keep.shape[1], device=keep.device) < lengths[:, None]):
+        raise ValueError(
+            "keep is not padding on the right: each text must stand at the start of its row"
+        )
+    group = (lengths - 1).div(width, rounding_mode="floor")
+    order, outputs, pooled = [], [], []
+    for rows in [(group == g).nonzero()[:, 0] for g in group.unique()]:
+        longest = int(lengths[rows].max())
+        part = encoder(
+            ids[rows, :longest],
+            None if segments is None else segments[rows, :longest],
+            None if (lengths[rows] == longest).all() else keep[rows, :longest],
+        )
+        order.append(rows)
+        outputs.append(F.pad(part.output, (0, 0, 0, keep.shape[1] - longest)))
+        pooled.append(part.pooled)
+    back = torch.cat(order).argsort()
+    output = torch.cat(outputs)[back].masked_fill(~keep[:, :, None], 0.0)
+    return Encoded(output, None if encoder.pooler is None else torch.cat(pooled)[back])

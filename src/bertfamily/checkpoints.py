@@ -2,8 +2,8 @@
 
 A checkpoint is a folder with config.json and model.safetensors. `load` builds our model from the
 one and fills it from the other; `save` writes both so that `transformers` loads them back. The
-tables below say, for each member, what our modules and settings are called there. Left out: weights
-in several files, and models with code of their own, which is never run.
+tables below say, for each member, what our modules and settings are called there. Left out: models
+with code of their own, which is never run.
 """
 
 import json
@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bertfamily.corpora import sha256_of, write_whole
 from bertfamily.encoder import (
     Albert,
     Bert,
@@ -32,6 +31,7 @@ from bertfamily.encoder import (
     Roberta,
     gelu_tanh,
 )
+from bertfamily.files import sha256_of, write_whole
 from bertfamily.heads import (
     MaskedTokenModel,
     PairModel,
@@ -77,7 +77,6 @@ SETTINGS = {
     "eps": ("layer_norm_eps", 1e-12),
     "dropout": ("hidden_dropout_prob", 0.1),
     "attention_dropout": ("attention_probs_dropout_prob", 0.1),
-    "classify_dropout": ("classifier_dropout", None),
 }
 MEMBERS: dict[str, tuple[type[Config], str, dict[str, tuple[str, Any] | None]]] = {
     # model_type: our config, the name in "architectures", what differs in the settings
@@ -105,7 +104,6 @@ MEMBERS: dict[str, tuple[type[Config], str, dict[str, tuple[str, Any] | None]]] 
             "activation": ("hidden_act", "gelu_new"),
             "dropout": ("hidden_dropout_prob", 0.0),
             "attention_dropout": ("attention_probs_dropout_prob", 0.0),
-            "classify_dropout": ("classifier_dropout_prob", 0.1),
         },
     ),
     "distilbert": (
@@ -119,7 +117,6 @@ MEMBERS: dict[str, tuple[type[Config], str, dict[str, tuple[str, Any] | None]]] 
             "activation": ("activation", "gelu"),
             "dropout": ("dropout", 0.1),
             "attention_dropout": ("attention_dropout", 0.1),
-            "classify_dropout": ("seq_classif_dropout", 0.2),
             "segments": None,
             "eps": None,
         },
@@ -271,14 +268,18 @@ def load(
     revision: str | None = None,
     sha256: str | None = None,
     allow_pickle: bool = False,
+    rest: str | os.PathLike | None = None,
 ) -> nn.Module:
     """The model of a checkpoint, in eval mode.
 
     `name` is a folder, or else the name of a repository on the hub, whose `revision` (a commit, a
     tag) is fetched once and then read from the cache. Without `model` it is the one that the
     checkpoint was saved from; an `Encoder`, or a model with another head, may be asked for if the
-    checkpoint has the tensors. `sha256` is compared with the file of weights. A pickled file is
-    refused unless `allow_pickle`, and is then read by PyTorch's weights-only loader.
+    checkpoint has the tensors. What a checkpoint saved with `trained_only` lacks is taken from the
+    folder `rest`, that of the model which it was trained from. `sha256` is compared with the file
+    of weights. A pickled file is refused unless `allow_pickle`, and is then read by PyTorch's
+    weights-only loader. Numbers keep the type of the file, but int8 becomes single precision, and
+    where there are several types all take the widest.
 
     Raises `FileNotFoundError`, or `ValueError` that names what does not fit and the remedy.
     """
@@ -289,13 +290,14 @@ def load(
     member = _member(settings, folder)
     config = read_config(settings)
     kind = _model_of(settings, member) if model is None else model
-    tensors = _read_tensors(folder, sha256, allow_pickle)
-    tensors = {_modern(key).removeprefix(f"{member}."): t for key, t in tensors.items()}
+    tensors = _read_tensors(folder, member, sha256, allow_pickle)
+    if rest is not None:
+        tensors = _read_tensors(Path(rest), member) | tensors
     if kind is Encoder:
         pooler = NAMES[member][0]["pooler"] + ".weight"
         config = replace(config, pooled=config.pooled and pooler in tensors)
     with torch.device("meta"):
-        built = kind(config, *_arguments(kind, settings, classes))
+        built = kind(config, *_arguments(kind, settings, member, classes))
     _fill(built, tensors, member, folder, strict=model is None)
     return built.eval()
 
@@ -315,14 +317,19 @@ def read_config(settings: dict[str, Any]) -> Config:
                 f"config.json says {key}={settings[key]!r}; only {only!r} is known here"
             )
     values = {ours: settings.get(*entry) for ours, entry in _keys(member).items()}
-    act = values["activation"]
-    if act not in ACTIVATIONS:
+    act = values.pop("activation")
+    if not isinstance(act, str) or act not in ACTIVATIONS:
         raise ValueError(f"unknown activation {act!r}; known are {', '.join(ACTIVATIONS)}")
-    values["activation"] = ACTIVATIONS[act]
     values["pad"] = 0 if values["pad"] is None else values["pad"]
-    for name in ("eps", "dropout", "attention_dropout", "classify_dropout"):
-        if values.get(name) is not None:
-            values[name] = float(values[name])  # a file may say 0
+    for ours, value in values.items():
+        share = ours in ("eps", "dropout", "attention_dropout")
+        if type(value) is not int and not (share and type(value) is float):
+            raise ValueError(
+                f"config.json says {_keys(member)[ours][0]}={value!r}; it must be "
+                f"{'a' if share else 'a whole'} number"
+            )
+        values[ours] = float(value) if share else value  # a file may say 0
+    values["activation"] = ACTIVATIONS[act]
     if member == "electra" and values["embedding"] == values["hidden"]:
         values["embedding"] = None  # ELECTRA has a map only between different sizes, ALBERT always
     return MEMBERS[member][0](**values)
@@ -342,7 +349,7 @@ def _member(settings: dict[str, Any], folder: Path | str = "config.json") -> str
     member = settings.get("model_type", "bert")  # the first BERTs came before there was a key
     if "auto_map" in settings:
         raise ValueError(f"{folder} asks for code of its own (auto_map); it is never run")
-    if member not in MEMBERS:
+    if not isinstance(member, str) or member not in MEMBERS:
         raise ValueError(f"{folder}: unknown model_type {member!r}; known are {', '.join(MEMBERS)}")
     return member
 
@@ -350,7 +357,8 @@ def _member(settings: dict[str, Any], folder: Path | str = "config.json") -> str
 def _model_of(settings: dict[str, Any], member: str) -> type[nn.Module]:
     """The model that `architectures` names, in our classes."""
     names = settings.get("architectures") or [MEMBERS[member][1] + "Model"]
-    kind = _models(member).get(names[0].removeprefix(MEMBERS[member][1]))
+    name = names[0] if isinstance(names, list) else names
+    kind = _models(member).get(str(name).removeprefix(MEMBERS[member][1]))
     if kind is None or (kind is not Encoder and kind not in NAMES[member][2]):
         raise ValueError(
             f"architectures={names} has no counterpart here; choose one: load(…, model=Encoder)"
@@ -358,56 +366,116 @@ def _model_of(settings: dict[str, Any], member: str) -> type[nn.Module]:
     return kind
 
 
-def _arguments(kind: type, settings: dict[str, Any], classes: int | None) -> tuple[int, ...]:
-    """The number of classes, for a head that has them."""
+def _arguments(kind: type, settings: dict[str, Any], member: str, classes: int | None) -> tuple:
+    """The number of classes and the dropout before them, for a head that has them."""
     if kind not in (SequenceModel, TokenModel):
         return ()
-    labels = settings.get("id2label")
-    return (classes or (len(labels) if labels else settings.get("num_labels", 2)),)
+    labels, key = settings.get("id2label"), _dropout_key(kind, member)
+    if not isinstance(labels, dict | None):
+        raise ValueError(f"config.json says id2label={labels!r}; it must give a name to each class")
+    classes = classes or (len(labels) if labels else settings.get("num_labels", 2))
+    if type(classes) is not int or classes < 1:
+        raise ValueError(f"config.json says num_labels={classes!r}; it must be 1 at least")
+    if (rate := settings.get(key)) is not None and type(rate) not in (int, float):
+        raise ValueError(f"config.json says {key}={rate!r}; it must be a number")
+    return classes, rate
+
+
+def _dropout_key(kind: type, member: str) -> str | None:
+    """The setting of the dropout before the classes; DistilBERT's tags have none of their own."""
+    if member == "distilbert":
+        return "seq_classif_dropout" if kind is SequenceModel else None
+    return "classifier_dropout_prob" if member == "albert" else "classifier_dropout"
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; a checkpoint is a folder with config.json")
     try:
-        return json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); fetch it again") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds {str(found)[:40]!r} and no settings; fetch it again")
+    return found
 
 
-def _read_tensors(folder: Path, sha256: str | None, allow_pickle: bool) -> dict[str, Tensor]:
+def _read_tensors(
+    folder: Path, member: str, sha256: str | None = None, allow_pickle: bool = False
+) -> dict[str, Tensor]:
+    """All tensors of a folder, by their names without what only wraps them."""
     path, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
-    if not path.exists() and (folder / "model.safetensors.index.json").exists():
-        raise ValueError(
-            f"{folder} holds weights in several files, which is not read here; join them"
-        )
-    if not path.exists() and pickled.exists():
+    index = folder / "model.safetensors.index.json"
+    paths = [path]
+    if not path.exists() and index.exists():
+        paths = _parts(index)
+    elif not path.exists() and pickled.exists():
         if not allow_pickle:
             raise ValueError(
                 f"{pickled} is a pickled file, which may run code; look for model.safetensors, or "
                 "pass allow_pickle=True to read it by PyTorch's weights-only loader"
             )
-        path = pickled
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is not there; a checkpoint is a folder with that file")
-    if sha256 is not None:
-        if (have := sha256_of(path)) != sha256:
+        paths = [pickled]
+    if sha256 is not None and len(paths) > 1:
+        raise ValueError(f"{folder} has {len(paths)} files of weights; sha256 is that of one")
+    tensors: dict[str, Tensor] = {}
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there; a checkpoint is a folder with that file")
+        if sha256 is not None and (have := sha256_of(path)) != sha256:
             raise ValueError(f"{path} has SHA-256 {have}, not {sha256}; fetch it again")
-    if path == pickled:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        tensors |= _unpickled(path) if path == pickled else _loaded(path)
+    for wrapper in ("_orig_mod.", "module.", "_orig_mod."):  # of torch.compile and of DDP
+        if all(key.startswith(wrapper) for key in tensors):
+            tensors = {key.removeprefix(wrapper): t for key, t in tensors.items()}
+    tensors = {_modern(key).removeprefix(f"{member}."): t for key, t in tensors.items()}
+    return _widen(tensors, folder)
+
+
+def _parts(index: Path) -> list[Path]:
+    """The files beside an index that hold the weights in parts; nothing outside its folder."""
+    names = _read_json(index).get("weight_map")
+    names = list(names.values()) if isinstance(names, dict) else []
+    for name in names or [None]:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name):
+            raise ValueError(
+                f"{index} names {name!r} for a file of weights; only safetensors beside it are read"
+            )
+    return [index.with_name(name) for name in sorted(set(names))]
+
+
+def _loaded(path: Path) -> dict[str, Tensor]:
     try:
-        return _widen(load_file(path))
+        return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or cut off ({error}); fetch it again") from None
 
 
-def _widen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _unpickled(path: Path) -> dict[str, Tensor]:
+    """What PyTorch's weights-only loader reads, which runs nothing; its own advice is not ours."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file cut off somewhere raises nearly everything
+        raise ValueError(
+            f"{path} is damaged, cut off, or holds more than tensors ({type(error).__name__}); "
+            "nothing of it was run. Fetch it again, or look for model.safetensors"
+        ) from None
+    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise ValueError(f"{path} holds other things than tensors by name; save a state_dict()")
+    return found
+
+
+def _widen(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
     """Rows of whole numbers, as `save(…, store=torch.int8)` writes them, times their scales."""
-    whole = {key for key in tensors if tensors[key].dtype == torch.int8}
-    scales = {key: tensors.pop(key + SCALE) for key in whole}
-    return {
-        key: t.float() * scales[key][:, None] if key in whole else t for key, t in tensors.items()
-    }
+    for key in [key for key, t in tensors.items() if t.dtype == torch.int8]:
+        whole, scale = tensors[key], tensors.pop(key + SCALE, None)
+        if whole.dim() != 2 or scale is None or scale.shape != whole.shape[:1]:
+            raise ValueError(
+                f"{folder}: {key} is int8 and needs {key}{SCALE}, a number for each of its rows; "
+                "write it by save(…, store=torch.int8)"
+            )
+        tensors[key] = whole.float() * scale.float()[:, None]
+    return tensors
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
@@ -423,7 +491,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
             f"{name} is no folder; to fetch it from the hub: pip install huggingface_hub"
         ) from None
     try:
-        wanted = ["config.json", "model.safetensors", "model.safetensors.index.json"]
+        wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json"]
         return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except (OSError, ValueError) as error:  # no network and not in the cache, or no such name
         raise FileNotFoundError(
@@ -457,7 +525,13 @@ def _fill(
     model: nn.Module, tensors: dict[str, Tensor], member: str, folder: Path, strict: bool
 ) -> None:
     """Put the tensors into the model, or say which are missing, left over or of the wrong shape."""
-    state = model.state_dict()
+    state, wanted = model.state_dict(), dict(names(model, member))
+    used = {theirs for parts in wanted.values() for theirs in parts}
+    for key in (used | COPIES.keys()) & tensors.keys():
+        if not tensors[key].is_floating_point():
+            raise ValueError(f"{folder}: {key} is of {tensors[key].dtype}; weights are fractions")
+        if tensors[key].float().isnan().any():
+            raise ValueError(f"{folder}: {key} has nan in it; its training or its copy went wrong")
     for copy, original in COPIES.items():
         if copy in tensors:
             twin = tensors.setdefault(original, tensors[copy])
@@ -465,14 +539,13 @@ def _fill(
                 raise ValueError(
                     f"{folder}: {copy} differs from {original}; only tied ones are known"
                 )
-    wanted = dict(names(model, member))
-    used = {theirs for parts in wanted.values() for theirs in parts}
     missing = sorted(used - tensors.keys())
     if missing:
         raise ValueError(
             f"{folder} lacks {len(missing)} tensors of {type(model).__name__}: "
             f"{', '.join(missing[:5])}"
-            "; it was saved from another model, or in part. load(…, model=Encoder) takes the body"
+            "; it was saved from another model, or in part. load(…, model=Encoder) takes the body, "
+            "load(…, rest=…) the rest from another folder"
         )
     # Published files often hold more heads than their config names; those are left where they are.
     heads = {part for head in NAMES[member][2].values() for part in head.values()}
@@ -489,27 +562,35 @@ def _fill(
         )
     filled = {}
     for ours, parts in wanted.items():
-        shapes = [tuple(tensors[part].shape) for part in parts]
-        rows = sum(shape[0] for shape in shapes)
-        if (rows, *shapes[0][1:]) != tuple(state[ours].shape) or len(set(shapes)) > 1:
-            expected = (state[ours].shape[0] // len(parts), *state[ours].shape[1:])
-            raise ValueError(
-                f"{folder}: {parts[0]} has shape {shapes[0]}, but config.json makes it {expected}; "
-                "the two files do not belong together"
-            )
+        rows, *others = state[ours].shape
+        expected = rows // len(parts), *others
+        for part in parts:
+            if (shape := tuple(tensors[part].shape)) != expected:
+                raise ValueError(
+                    f"{folder}: {part} has shape {shape}, but config.json makes it {expected}; "
+                    "the two files do not belong together"
+                )
         filled[ours] = torch.cat([tensors[part] for part in parts])
+    widest = reduce(torch.promote_types, [tensor.dtype for tensor in filled.values()])
+    filled = {ours: tensor.to(widest) for ours, tensor in filled.items()}
     model.load_state_dict(filled, assign=True)
 
 
 # --- save
 
 
-def save(model: nn.Module, folder: str | os.PathLike, store: torch.dtype = torch.float32) -> None:
+def save(
+    model: nn.Module,
+    folder: str | os.PathLike,
+    store: torch.dtype = torch.float32,
+    trained_only: bool = False,
+) -> None:
     """Write config.json and model.safetensors, each whole or not at all, for `transformers`.
 
     `store` is the type of the numbers in the file. With `torch.int8` a row of a matrix is stored as
     whole numbers from -127 to 127 and one scale, in a quarter of the room; the rest is stored in
-    half precision, and only `load` reads it.
+    half precision, and only `load` reads it. With `trained_only` parameters that are frozen are
+    left out; `load(…, rest=…)` takes them from where they came.
     """
     if store not in STORED:
         known = ", ".join(map(str, STORED))
@@ -524,7 +605,10 @@ def save(model: nn.Module, folder: str | os.PathLike, store: torch.dtype = torch
         raise ValueError(f"{member} has no {type(model).__name__} in transformers")
     prefix = "" if type(model) is Encoder else f"{member}."
     state, tensors = model.state_dict(), {}
+    frozen = {name for name, p in model.named_parameters() if trained_only and not p.requires_grad}
     for ours, parts in names(model, member):
+        if ours in frozen:
+            continue
         of_body = ours.startswith("encoder.") or type(model) is Encoder
         for part, tensor in zip(parts, state[ours].chunk(len(parts)), strict=True):
             tensors[prefix * of_body + part] = tensor.detach().cpu().clone()
@@ -566,4 +650,6 @@ def _settings(model: nn.Module, config: Config, member: str) -> dict[str, Any]:
         classes = model.classes.out_features
         settings["id2label"] = {str(i): f"LABEL_{i}" for i in range(classes)}
         settings["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
+        if key := _dropout_key(type(model), member):
+            settings[key] = model.dropout.p
     return settings

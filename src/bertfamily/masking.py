@@ -6,10 +6,11 @@ token may be chosen: `may = tokenizer.ordinary[ids]` leaves out special tokens, 
 unused pieces. What surprises: one chosen token in five is not hidden behind [MASK].
 
 Masks drawn for each batch are dynamic (RoBERTa), `masked_copies` are static (BERT). Left out: the
-original's upper limit of 20 chosen tokens in a text of 128. `fill_mask` and `measure` ask a model.
+original's upper limit of 20 chosen tokens in a text of 128. `fill_mask` and `measure` ask a
+model, `ask_published` asks those of others.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import isclose
 from typing import NamedTuple
 
@@ -193,14 +194,46 @@ def fill_mask(
     Each blank is guessed given the text alone, and not given what is guessed at the others.
     """
     _check_eval(model)
-    ids = torch.tensor([tokenizer.encode(text).ids])
+    pieces = len(tokenizer.vocabulary)
+    if not 1 <= count <= pieces:
+        raise ValueError(f"count={count}: choose from 1 to all {pieces} pieces of the vocabulary")
+    ids = torch.tensor([tokenizer.encode(text).ids], device=_device(model))
     if not (chosen := ids == tokenizer.mask).any():
         raise ValueError(f"text={text!r} has no [MASK]; put one where a piece is to be guessed")
-    best = model(ids, chosen=chosen).softmax(dim=-1).topk(count)
+    logits = model(ids, chosen=chosen)
+    if logits.shape[-1] != pieces:
+        raise ValueError(
+            f"the tokenizer has {pieces} pieces and the model {logits.shape[-1]}; load both from "
+            "one folder"
+        )
+    best = logits.softmax(dim=-1).topk(count)
     return [
         [Guess(tokenizer.vocabulary[i], share) for i, share in zip(*row, strict=True)]
         for row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
+
+
+def ask_published(names: Iterable[str], text: str, count: int = 5) -> dict[str, list[Guess] | None]:
+    """What models of `transformers` guess for the one [MASK] of a text; None: it cannot be had.
+
+    A name is that of a repository on the hub, or a folder. Each model writes the blank in its own
+    way, and gets it so. What is cached needs no network; what cannot be had is passed over, and
+    the next one is asked.
+    """
+    from transformers import pipeline  # only here: all else works without it
+
+    if text.count("[MASK]") != 1:
+        raise ValueError(f"text={text!r} has {text.count('[MASK]')} [MASK]; it must have one")
+    told: dict[str, list[Guess] | None] = {}
+    for name in names:
+        try:
+            fill = pipeline("fill-mask", model=name, device="cpu")
+        except OSError:
+            told[name] = None
+            continue
+        found = fill(text.replace("[MASK]", fill.tokenizer.mask_token), top_k=count)
+        told[name] = [Guess(guess["token_str"].strip(), guess["score"]) for guess in found]
+    return told
 
 
 @torch.no_grad()
@@ -215,19 +248,32 @@ def measure(
     """How well a model guesses the chosen pieces, in the order in which they stand.
 
     Hide all of them to ask, `shares=(1, 0, 0)`: a piece that was left can be copied. `size` rows
-    are asked about at once.
+    are asked about at once, where the model is; what comes out is where the labels are.
     """
     _check_eval(model)
+    if not len(ids) or size < 1:
+        raise ValueError(f"{len(ids)} rows, size={size}: needed are a row and a size of 1 at least")
     inputs, parts = (ids, labels, segments, keep), []
     for start in range(0, len(ids), size):
-        some = [None if x is None else x[start : start + size] for x in inputs]
+        some = [None if x is None else x[start : start + size].to(_device(model)) for x in inputs]
         chosen = some[1] != IGNORE_INDEX
         logits = model(some[0], *some[2:], chosen=chosen)
         logits = (logits[0] if isinstance(logits, tuple) else logits).float()
         truth = some[1][chosen]
+        if (wrong := truth[(truth < 0) | (truth >= logits.shape[-1])]).numel():
+            raise ValueError(
+                f"label {wrong[0]} is no piece of the model: it knows {logits.shape[-1]}, from 0; "
+                f"where nothing is asked pass IGNORE_INDEX, {IGNORE_INDEX}"
+            )
         nats = F.cross_entropy(logits, truth, reduction="none")
-        parts.append(Measured(nats, logits.argmax(dim=-1) == truth))
+        hits = logits.argmax(dim=-1) == truth
+        parts.append(Measured(nats.to(labels.device), hits.to(labels.device)))
     return Measured(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def _device(model: nn.Module) -> torch.device:
+    """Where the model is; one without parameters is anywhere."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def _check_eval(model: nn.Module) -> None:

@@ -62,9 +62,14 @@ def next_sentence_pairs(
             first, second, label, start = text.ids[a:b], text.ids[b:c], IS_NEXT, end
             if not second or rng.random() < 0.5:
                 second = _elsewhere(texts, text, target - len(first), rng)
-                label = IS_NEXT if second == text.ids[b : b + len(second)] else IS_RANDOM
-                start = split
-            pairs.append(Pair(*_cut(first, second, length - 3, rng), label))
+                label, start = IS_RANDOM, split
+            one, other = _cut(len(first), len(second), length - 3, rng)
+            second = second[other]
+            # Where it would stand had it followed: behind what the first segment still is or was.
+            for place in range(a + one.stop, b + other.start + 1):
+                if second == text.ids[place : place + len(second)]:
+                    label = IS_NEXT
+            pairs.append(Pair(first[one], second, label))
     return pairs
 
 
@@ -89,7 +94,8 @@ def sentence_order_pairs(
             if rng.random() < 0.5:
                 first, second, label = second, first, SWAPPED
             # Cut after the swap: lengths must not tell which of the two was the first.
-            pairs.append(Pair(*_cut(first, second, length - 3, rng), label))
+            one, other = _cut(len(first), len(second), length - 3, rng)
+            pairs.append(Pair(first[one], second[other], label))
     return pairs
 
 
@@ -140,15 +146,15 @@ def _elsewhere(texts: list[_Text], text: _Text, target: int, rng: Random) -> lis
     return other.ids[other.starts[start] : other.starts[_fill(other.starts, start, target)]]
 
 
-def _cut(first: list, second: list, room: int, rng: Random) -> tuple[list, list]:
-    """Both segments, cut as if the longer (the second, if equal) lost an id until both fit.
+def _cut(first: int, second: int, room: int, rng: Random) -> tuple[slice, slice]:
+    """What is kept of two segments so long: the longer (the second, if equal) loses ids one by one.
 
     A coin decides whether an id is lost at the front or at the end; so of n lost ids as many are
     lost at the front as there are ones in n random bits.
     """
-    if len(first) + len(second) <= room:
-        return first, second
-    kept = min(len(first), max(room - len(second), (room + 1) // 2))
-    front = rng.getrandbits(len(first) - kept).bit_count()
-    start = rng.getrandbits(len(second) - (room - kept)).bit_count()
-    return first[front : front + kept], second[start : start + room - kept]
+    if first + second <= room:
+        return slice(0, first), slice(0, second)
+    kept = min(first, max(room - second, (room + 1) // 2))
+    front = rng.getrandbits(first - kept).bit_count()
+    start = rng.getrandbits(second - (room - kept)).bit_count()
+    return slice(front, front + kept), slice(start, start + room - kept)

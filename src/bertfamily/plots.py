@@ -85,7 +85,7 @@ def draw(figure: Figure, title: str, description: str) -> Picture:
     used = set(re.findall(r'(?:href="#|url\(#)(\w+)', out.getvalue()))
     inside = "".join(_themed(node, used) for node in root)
     inside = f'<g text-anchor="start" stroke-linejoin="round">{inside}</g>'
-    return Picture(title, svg(title, description, WIDTH, round(height), inside))
+    return Picture(title, svg(title, description, round(height), inside))
 
 
 def name_lines(ax: Axes, apart: Units = 15) -> Axes:

@@ -112,6 +112,7 @@ document.onkeydown = event => { if (event.key === "Escape") pin(-1); };
 const details = add(document.body, "details");
 add(details, "summary", {}, "Weights as a table");
 const sheet = add(details, "div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Weights as a table" });
+details.ontoggle = tabulate;                     // 512 × 512 cells take seconds, so not before they are asked for
 
 function pin(i) { pinned = i; hovered = -1; draw(); }   // a resting mouse gives way to the keyboard
 function choose(l, h) { layer = l; head = h; draw(); tabulate(); cells[l * heads + h].focus(); }
@@ -149,6 +150,7 @@ function sentence(query, at) {
 
 function tabulate() {
   sheet.replaceChildren();
+  if (!details.open) return;
   const table = add(sheet, "table"), top = add(table, "tr");
   add(top, "td", { class: "mute" }, "query \\ key");
   keys.forEach(token => add(top, "th", { scope: "col", dir: "auto" }, token));
@@ -159,7 +161,7 @@ function tabulate() {
   });
 }
 
-draw(); tabulate();
+draw();
 
 // Follow the page around the frame: its theme (the book, JupyterLab, Colab, VS Code), our height, the picture that we replace.
 const prefers = matchMedia("(prefers-color-scheme: dark)");

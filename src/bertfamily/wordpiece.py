@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import torch
 
-from bertfamily.corpora import write_whole
+from bertfamily.files import write_whole
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LONGEST_WORD = 100  # characters; a longer word is [UNK], as in the reference
@@ -263,22 +263,65 @@ class Tokenizer:
 
 
 def load_tokenizer(folder: str | PathLike) -> Tokenizer:
-    """The tokenizer of a folder with a vocab.txt; lower-casing unless its config says otherwise."""
-    folder, settings = Path(folder), {}
+    """The tokenizer of a folder with a vocab.txt; lower-casing unless its config says otherwise.
+
+    Without that file a tokenizer.json will do. What it says about the length of a text (to be cut
+    or filled up) is not ours: `encode` has its own argument for it. Tokens that were added to a
+    vocabulary later are refused: they are found before a text is split, which we do not do.
+    """
+    folder = Path(folder)
     try:
+        config, whole, added = (
+            _json(folder / f"{name}.json")
+            for name in ("tokenizer_config", "tokenizer", "added_tokens")
+        )
+        entries = [*whole.get("added_tokens", []), *config.get("added_tokens_decoder", {}).values()]
+        others = {*added, *(entry["content"] for entry in entries)}.difference(SPECIAL)
+        if others:
+            raise ValueError(f"tokens were added, {sorted(others)[:5]}; only {SPECIAL} are known")
+        if whole and not (folder / "vocab.txt").exists():
+            return _from_json(whole)
         # Not splitlines, which also splits at characters that may be pieces.
-        pieces = (folder / "vocab.txt").read_text("utf-8").removesuffix("\n").split("\n")
-        if (config := folder / "tokenizer_config.json").exists():
-            settings = json.loads(config.read_text("utf-8"))
-        lowercase = settings.get("do_lower_case", True)
+        text = (folder / "vocab.txt").read_text("utf-8-sig")  # some editors put a mark before it
+        pieces = text.removesuffix("\n").split("\n")
+        lowercase = config.get("do_lower_case", True)
         for name, usual in {"strip_accents": lowercase, "tokenize_chinese_chars": True}.items():
-            if settings.get(name) not in (None, usual):
-                raise ValueError(f"{name}={settings[name]} is a setting that we do not have")
+            if config.get(name) not in (None, usual):
+                raise ValueError(f"{name}={config[name]} is a setting that we do not have")
         return Tokenizer(pieces, lowercase)
     except UnicodeDecodeError as error:
         raise ValueError(f"{folder}: a file is not UTF-8 ({error}); save it as such") from error
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: {error}") from error
+
+
+def _json(path: Path) -> dict:
+    """The settings in a file; none if it is not there."""
+    found = json.loads(path.read_text("utf-8-sig")) if path.exists() else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds {str(found)[:40]!r} and no settings; fetch it again")
+    return found
+
+
+def _from_json(settings: dict) -> Tokenizer:
+    """The tokenizer that a tokenizer.json describes, if it is one of BERT's."""
+    model, normal = settings.get("model") or {}, settings.get("normalizer") or {}
+    lowercase = normal.get("lowercase", False)
+    for name, value, usual in (
+        ("model", model.get("type"), "WordPiece"),
+        ("normalizer", normal.get("type"), "BertNormalizer"),
+        ("continuing_subword_prefix", model.get("continuing_subword_prefix"), "##"),
+        ("max_input_chars_per_word", model.get("max_input_chars_per_word"), LONGEST_WORD),
+        ("clean_text", normal.get("clean_text"), True),
+        ("handle_chinese_chars", normal.get("handle_chinese_chars"), True),
+        ("strip_accents", normal.get("strip_accents") in (None, lowercase), True),
+    ):
+        if value != usual:
+            raise ValueError(f"tokenizer.json says {name}={value!r}; only {usual!r} is known here")
+    ids = model["vocab"]
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise ValueError("tokenizer.json has a vocabulary whose ids are not 0, 1, 2, …")
+    return Tokenizer(sorted(ids, key=ids.get), lowercase)
 
 
 def fast(tokenizer: Tokenizer) -> Tokenizer:
@@ -498,8 +541,11 @@ def _numbered(vocabulary: Sequence[str]) -> dict[str, int]:
     ids: dict[str, int] = {}
     for i, piece in enumerate(vocabulary):
         _check_text(piece)
-        if not piece or "\n" in piece or "\r" in piece:
-            raise ValueError(f"line {i + 1} of the vocabulary is {piece!r}, which is no piece")
+        if not piece or "\n" in piece or "\r" in piece or piece != piece.strip(" \t"):
+            raise ValueError(
+                f"line {i + 1} of the vocabulary is {piece!r}, which is no piece; take out what is "
+                "white or empty"
+            )
         if piece in ids:
             raise ValueError(
                 f"{piece!r} is in the vocabulary twice, in lines {ids[piece] + 1} and {i + 1}; "
