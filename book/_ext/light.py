@@ -75,6 +75,8 @@ def page(text, path, out):
     # The side bar holds the logo, and everything on a page should be inside a landmark.
     bar = 'id="pst-primary-sidebar"'
     text = text.replace(f"{bar} class", f'{bar} role="complementary" aria-label="Book" class')
+    toggle = '<summary><span class="toctree-toggle"'  # an arrow without a name
+    text = text.replace(toggle, toggle.replace(">", ' aria-label="Pages below this one">', 1))
     text = text.replace('role="doc-biblioentry"', 'role="listitem"')  # the former is deprecated
     rules = []
 
