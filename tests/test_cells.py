@@ -103,7 +103,8 @@ def soup(path):
 
 def make_book(folder):
     """A book of this one chapter, with the project's own configuration."""
-    for name in "_config.yml", "book/_ext", "book/_static", "src/bertfamily", "conf.py":
+    parts = "_config.yml", "conf.py", "book/_ext", "book/_static", "src/bertfamily"
+    for name in *parts, "data/runs/ticket.json":
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / name, folder / name)
