@@ -368,7 +368,9 @@ def test_a_stream_is_trained_on_like_a_file(texts, tmp_path):
     assert curve_of(tmp_path / "run") == curve
 
 
-@pytest.mark.parametrize("name, limit", [("mini", 20e6), ("fill-mask", 24e6), ("fill-mask-cased", 16e6)])
+@pytest.mark.parametrize(
+    "name, limit", [("mini", 20e6), ("fill-mask", 24e6), ("fill-mask-cased", 16e6)]
+)
 def test_a_committed_model_is_what_its_card_says(name, limit):
     folder = data_path(f"checkpoints/{name}")
     record = json.loads((folder / "record.json").read_text())
