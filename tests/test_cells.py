@@ -83,6 +83,7 @@ CELLS = [
     code("for x in y:\n    claim('…', x)", printed(CLAIMS), tags="hide-input"),
     code("assert x == 1", tags="hide-input"),
     code("print(1)", printed("1\n"), tags="hide-input"),
+    code("show_source(f)", printed("def f(): ...\n"), tags="remove-input source"),
     code("drawing", drawn(), drawn(), tags="hide-input figure", **figure("fig-two")),
     new_markdown_cell("## ★ Deeper: more\n\nWords.\n\n## In practice\n\nWords."),
     new_markdown_cell(EXERCISE),
@@ -163,6 +164,7 @@ def test_a_fold_says_what_is_behind_it(chapter):
         "The check",
         "The check",
         "The code",
+        "From the package",
         "How the picture is drawn",
         "The check",
         "A solution",
@@ -192,6 +194,9 @@ def test_what_is_folded_leaves_its_output_in_sight(chapter):
     assert not cell.locator(".cell_input").is_visible()
     solution = chapter.locator("details", has_text="A solution")
     assert not solution.locator(".cell_output").is_visible()
+    source = chapter.locator("details", has_text="From the package")
+    assert not source.locator("pre").first.is_visible()
+    assert source.locator("pre").all_text_contents() == ["def f(): ...\n"]
 
 
 def test_it_reads_without_scripts(browser, sample):
