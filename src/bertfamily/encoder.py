@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bertfamily.attention import MultiHeadAttention
 
 Activation = Callable[[Tensor], Tensor]
-gelu_tanh = partial(F.gelu, approximate="tanh")  # Google's form; off by up to 5e-4
+gelu_tanh = partial(F.gelu, approximate="tanh")  # Google's form since 2019; off by up to 5e-4
 
 
 @dataclass(frozen=True)
