@@ -389,7 +389,8 @@ def test_what_is_remembered_is_bounded_and_changes_nothing(monkeypatch, uncased)
 
 # --- saved and loaded
 
-pieces = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), min_size=1)
+letters = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\ufeff")
+pieces = st.text(letters, min_size=1).filter(lambda piece: piece == piece.strip(" \t"))
 
 
 @settings(max_examples=50, deadline=None)
