@@ -244,6 +244,13 @@ def mark_claims(app, doctree):
         block.parent[index : index + 1] = parts
 
 
+def claims_in(cells):
+    """The claims that the stored cells of a notebook print, in their order."""
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    text = "".join("".join(o["text"]) for o in outputs if o.get("name") == "stdout")
+    return list(filter(None, map(read_claim, text.splitlines())))
+
+
 class Ledger(SphinxDirective):
     """Every claim of every chapter, in the order of _toc.yml, with a link to its place."""
 
@@ -254,9 +261,7 @@ class Ledger(SphinxDirective):
             path = Path(self.env.doc2path(docname))
             self.env.note_dependency(str(path))
             notebook = nbformat.read(path, 4)
-            outputs = [o for c in notebook.cells for o in c.get("outputs", [])]
-            text = "".join(o.text for o in outputs if o.get("name") == "stdout")
-            claims = list(filter(None, map(read_claim, text.splitlines())))
+            claims = claims_in(notebook.cells)
             title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
             sections.append(self.chapter(docname, title, claims))
             every += claims

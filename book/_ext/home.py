@@ -14,12 +14,12 @@ import zlib
 from html import escape
 from pathlib import Path
 
+from cells import claims_in
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "src"))  # a site needs no installed package
-from bertfamily.claims import read_claim  # noqa: E402
 from bertfamily.drawings import Drawing  # noqa: E402
 
 TICKET = ROOT / "data/runs/ticket.json"
@@ -138,9 +138,7 @@ class Claimed(Home):
         count = 0
         for path in sorted((ROOT / "chapters").glob("*.ipynb")):
             self.env.note_dependency(str(path))
-            outputs = [o for cell in cells_of(path) for o in cell.get("outputs", [])]
-            text = "".join("".join(o["text"]) for o in outputs if o.get("name") == "stdout")
-            count += sum(bool(read_claim(line)) for line in text.splitlines())
+            count += len(claims_in(cells_of(path)))
         link = f'<a href="claims.html"><strong>{count}</strong> checked claims</a>'
         return html(f'<p class="claimed">✓ {link}, each run again after every change.</p>')
 
