@@ -84,7 +84,7 @@ def main() -> None:
     model = getattr(model, "module", model).eval()
     in_part = "learn_layers" in config["model"]
     save(model, folder, STORE[config["store"]], trained_only=in_part)
-    rest = trained(config["model"]["of"]) if in_part else None
+    rest = trained(config["model"].get("rest", config["model"]["of"])) if in_part else None
     made = load(folder, rest=rest).float().to(device)  # what a reader will load, rounded as stored
     record = {
         "config": config,
@@ -147,7 +147,8 @@ def make_model(config: dict, vocab: int, length: int, seed: int) -> MaskedTokenM
     """A new model of the sizes in `config`, or a trained one, under a new head if it has none."""
     generator = torch.Generator().manual_seed(seed)
     if "of" in config:
-        model = load(trained(config["of"])).float()
+        rest = trained(config["rest"]) if "rest" in config else None
+        model = load(trained(config["of"]), rest=rest).float()
         if not isinstance(model, MaskedTokenModel):
             model = under_a_head(getattr(model, "encoder", model))
         if "learn_layers" in config:  # the last ones; what is below them stays as it is
