@@ -16,7 +16,15 @@ from random import Random
 
 import torch
 import torch.nn.functional as F
-from runs import ROOT, made_with, read_record, read_settings, trained, write_record
+from runs import (
+    ROOT,
+    made_with,
+    processes,
+    read_record,
+    read_settings,
+    trained,
+    write_record,
+)
 
 from bertfamily import corpora
 from bertfamily.batches import encode_by_length, pad
@@ -25,7 +33,7 @@ from bertfamily.counts import interval
 from bertfamily.feeds import _encoding, masked_pairs
 from bertfamily.heads import PretrainingModel
 from bertfamily.pairs import Pair, next_sentence_pairs, sentence_order_pairs
-from bertfamily.training import Settings, initialize, train
+from bertfamily.training import Settings, fast_in_bfloat16, initialize, train
 from bertfamily.wordpiece import Tokenizer, fast, load_tokenizer
 
 MAKE = {"next sentence": next_sentence_pairs, "sentence order": sentence_order_pairs}
@@ -51,16 +59,15 @@ def main() -> None:
                 name = f"{task}, length {length}, seed {seed}"
                 if name not in results:
                     print(name, flush=True)
-                    hits = model_hits(config, pairs, asked, tokenizer, length, seed)
+                    hits = model_hits(config, pairs, asked, tokenizer, seed)
                     results[name] = score(hits, documents)
+                    record["made with"] = made_with(1, processes()[1])
                     write_record(target, record)
             for way in (majority_hits, linear_hits, cosine_hits):
                 name = f"{task}, length {length}, {way.__name__.removesuffix('_hits')}"
                 if name not in results:
                     results[name] = score(way(pairs, asked, tokenizer), documents)
                     write_record(target, record)
-    record["made with"] = made_with(1, torch.device("cpu"))
-    write_record(target, record)
 
 
 def of_documents(
@@ -89,7 +96,7 @@ def score(hits: torch.Tensor, documents: torch.Tensor) -> list[float]:
 
 
 def model_hits(
-    config: dict, pairs: list, asked: list, tokenizer: Tokenizer, length: int, seed: int
+    config: dict, pairs: list, asked: list, tokenizer: Tokenizer, seed: int
 ) -> torch.Tensor:
     """mini under a fresh pair head, trained on both objectives."""
     masked = load(trained(config["of"])).float()
@@ -97,13 +104,16 @@ def model_hits(
     model = PretrainingModel(sizes)
     initialize(model, torch.Generator().manual_seed(seed))
     model.load_state_dict(masked.state_dict(), strict=False)  # all but the pooler and the pair head
-    settings = Settings(**config["settings"], seed=seed)
-    train(model, masked_pairs(pairs, config["size"], tokenizer, seed), settings)
+    device = processes()[1]
+    precision = {"bfloat16": fast_in_bfloat16(device)}
+    settings = Settings(**precision | config["settings"], seed=seed)
+    train(model.to(device), masked_pairs(pairs, config["size"], tokenizer, seed), settings)
     hits = []
     with torch.no_grad():
         for start in range(0, len(asked), 64):
             some = asked[start : start + 64]
-            logits = model(*pad([_encoding(p, tokenizer) for p in some], tokenizer.pad)).pairs
+            batch = pad([_encoding(p, tokenizer) for p in some], tokenizer.pad)
+            logits = model(*(x.to(device) for x in batch)).pairs.cpu()
             hits.append(logits.argmax(dim=-1) == torch.tensor([p.label for p in some]))
     return torch.cat(hits)
 

@@ -63,8 +63,8 @@ def main() -> None:
             f"store={config['store']!r} is not known; choose one of {', '.join(STORE)}"
         )
     folder = options.folder or ROOT / config["folder"]
-    settings = Settings(**{"bfloat16": fast_in_bfloat16()} | config["settings"])
     share, device, wrap = processes()
+    settings = Settings(**{"bfloat16": fast_in_bfloat16(device)} | config["settings"])
 
     texts, held_out_texts = read_texts(config["text"])
     is_the_same(folder, config, texts)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from runs import ROOT, read_record, read_settings, write_record
 
+from bertfamily.training import read_curve
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -27,7 +29,8 @@ def main() -> None:
         if not (folder / "record.json").exists():
             script = [sys.executable, str(ROOT / "experiments" / "pretrain.py"), options.config]
             subprocess.run([*script, "--folder", folder, "--seed", str(seed)], check=True)
-        records[str(seed)] = read_record(folder / "record.json")
+        curve = [point._asdict() for point in read_curve(folder / "curve.csv")]
+        records[str(seed)] = read_record(folder / "record.json") | {"curve": curve}
     spread = {
         corpus: {
             what: [
