@@ -10,7 +10,7 @@ from bertfamily.checkpoints import load
 from bertfamily.masking import fill_mask
 from bertfamily.wordpiece import load_tokenizer
 
-FOLDER, TARGET = "data/checkpoints/fill-mask-cased", "data/runs/ticket.json"
+FOLDER, TARGET = "data/checkpoints/fill-mask", "data/runs/ticket.json"
 SENTENCE = "If you don’t [MASK] at the sign, you will get a ticket."
 AS_FIRST_WRITTEN = "If you don’t [MASK] at the sign, you will get a ticket"  # without its full stop
 

@@ -368,13 +368,11 @@ def test_a_stream_is_trained_on_like_a_file(texts, tmp_path):
     assert curve_of(tmp_path / "run") == curve
 
 
-@pytest.mark.parametrize(
-    "name, limit", [("mini", 20e6), ("fill-mask", 24e6), ("fill-mask-cased", 16e6)]
-)
+@pytest.mark.parametrize("name, limit", [("mini", 20e6), ("fill-mask", 24e6)])
 def test_a_committed_model_is_what_its_card_says(name, limit):
     folder = data_path(f"checkpoints/{name}")
     record = json.loads((folder / "record.json").read_text())
-    rest = corpora.grammar_tagger() if name == "fill-mask-cased" else None
+    rest = corpora.grammar_tagger() if name == "fill-mask" else None
     model = load(folder, rest=rest).float()
     assert sum(p.numel() for p in model.parameters()) == record["parameters"]
     assert len(load_tokenizer(folder).vocabulary) == model.encoder.config.vocab
