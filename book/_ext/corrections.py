@@ -23,6 +23,12 @@ def quoted(sources, quotation):
     return f"“{quotation['words']}” ({place})"
 
 
+def named(source):
+    """A line of the list of sources, in Markdown."""
+    author = f", by {source['author']}" if "author" in source else ""
+    return f"* {source['name']}: *{source['title']}*{author}"
+
+
 def shown(correction):
     """Where a chapter shows what is right, in Markdown."""
     path = notebook_of(correction["chapter"])
@@ -43,7 +49,8 @@ class Corrections(SphinxDirective):
         rows = tomllib.loads(CORRECTIONS.read_text("utf-8"))["correction"]
         ready = sum(notebook_of(row["chapter"]) is not None for row in rows)
         total = f"{len(rows)} corrections, {ready} of them shown in a chapter that is ready."
-        sections = [nodes.paragraph("", total, classes=["total"])]
+        sections = self.parse_text_to_nodes("\n".join(map(named, self.sources.values())))
+        sections.append(nodes.paragraph("", total, classes=["total"]))
         for topic, those in itertools.groupby(rows, lambda row: row["topic"]):
             name = default_slugify(topic)
             title = nodes.title("", topic)
