@@ -200,13 +200,47 @@ def address(root: Path = ROOT) -> None:
             path.write_text(text, "utf-8", newline="\n")
 
 
+def quotations(folder: str) -> None:
+    """Look up every quotation in a folder with the sources as text, and print what is missing.
+
+    White space, line breaks and the form of quotation marks may differ, and nothing else.
+    """
+    import tomllib
+
+    def plain(text):
+        text = text.translate(str.maketrans("“”„‘’", '"""\'\''))
+        return " ".join(text.split())
+
+    stored = tomllib.loads((ROOT / "data/quotations.toml").read_text("utf-8"))
+    texts = [path.read_text("utf-8") for path in sorted(Path(folder).glob("*.txt"))]
+    missing = found = 0
+    for name, source in stored["sources"].items():
+        known = [text for text in texts if source["known_by"] in text]
+        if len(known) != 1:
+            print(f"{name}: {len(known)} files hold {source['known_by']!r}")
+        text = known[0] if len(known) == 1 else ""
+        titles = {plain(line.strip(" \t#*:0123456789.")) for line in text.splitlines()}
+        for quotation in (q for q in stored["quotation"] if q["source"] == name):
+            words = plain(quotation["words"]) in plain(text)
+            place = plain(quotation["place"]) in titles
+            found += words and place
+            missing += not (words and place)
+            if not words:
+                print(f"{quotation['id']}: the {source['name']} does not say {quotation['words']}")
+            if not place:
+                title = f"{source['place']} {quotation['place']}"
+                print(f"{quotation['id']}: the {source['name']} has no {title}")
+    print(f"{found} quotations are there word for word, {missing} are not.")
+    sys.exit(missing > 0)
+
+
 TASKS = {"book": book, "serve": serve, "test": test, "lint": lint, "bench": bench}
-TASKS |= {"run": run_chapter, "address": address}
+TASKS |= {"run": run_chapter, "address": address, "quotations": quotations}
 
 
 def main() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # for a console that has no accents
-    summary = "\n".join(f"{name:8} {task.__doc__.splitlines()[0]}" for name, task in TASKS.items())
+    summary = "\n".join(f"{name:10} {task.__doc__.splitlines()[0]}" for name, task in TASKS.items())
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         epilog=summary,

@@ -23,9 +23,8 @@ CHAPTERS = [name for name in FILES if (ROOT / f"{name}.ipynb").exists()]
 PAGES = [*FILES, "book/api/attention", "search", "genindex", "py-modindex"]
 PAGES = [f"{name}.html" for name in PAGES]
 # What we write by hand or make ourselves is looked at in every mode, the rest in one.
-THOROUGH = [
-    f"{name}.html" for name in ["book/intro", "book/claims", "book/api/attention", *CHAPTERS]
-]
+THOROUGH = ["book/intro", "book/claims", "book/corrections", "book/api/attention", *CHAPTERS]
+THOROUGH = [f"{name}.html" for name in THOROUGH]
 HEAVY = 1_500_000  # bytes, uncompressed, of a chapter's page with all that it loads
 
 

@@ -27,8 +27,8 @@ COST = {  # the chips of a chapter's head, in this order, and what they say in f
 }
 
 
-def html(text):
-    return nodes.raw("", text, format="html")
+def html(*text):
+    return nodes.raw("", "".join(text), format="html")
 
 
 def chapter_of(docname):

@@ -14,7 +14,7 @@ import zlib
 from html import escape
 from pathlib import Path
 
-from cells import claims_in
+from cells import claims_in, html
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -65,10 +65,6 @@ def preview():
     paper.quantize(64).save(PREVIEW, pnginfo=about, optimize=True)
 
 
-def html(*text):
-    return [nodes.raw("", "".join(text), format="html")]
-
-
 def notebook_of(number):
     """2 -> the path of chapters/02_*.ipynb, or None if the chapter is to come"""
     return next((ROOT / "chapters").glob(f"{number:02}_*.ipynb"), None)
@@ -111,7 +107,7 @@ class Home(SphinxDirective):
 class Ticket(Home):
     def run(self):
         self.env.note_dependency(str(TICKET))
-        return html(f'<div class="ticket">{ticket().svg()}</div>')
+        return [html(f'<div class="ticket">{ticket().svg()}</div>')]
 
 
 class Thumbnails(Home):
@@ -128,7 +124,7 @@ class Thumbnails(Home):
                 f'<li><a href="{link}"><span class="picture" aria-hidden="true">{picture}</span>'
                 f"<span>{escape(said)}</span></a></li>"
             )
-        return html('<ul class="thumbnails">', *shown, "</ul>")
+        return [html('<ul class="thumbnails">', *shown, "</ul>")]
 
 
 class Claimed(Home):
@@ -140,7 +136,7 @@ class Claimed(Home):
             self.env.note_dependency(str(path))
             count += len(claims_in(cells_of(path)))
         link = f'<a href="claims.html"><strong>{count}</strong> checked claims</a>'
-        return html(f'<p class="claimed">✓ {link}, each run again after every change.</p>')
+        return [html(f'<p class="claimed">✓ {link}, each run again after every change.</p>')]
 
 
 class Chapters(Home):
@@ -166,7 +162,7 @@ class Chapters(Home):
         summary = f"{len(to_come)} chapter{'s' * (len(to_come) > 1)} to come"
         folded = f"<summary>{summary}</summary><ol>{''.join(to_come)}</ol>"
         folded = f'<details class="to-come">{folded}</details>'
-        return html(cards, folded if to_come else "")
+        return [html(cards, folded if to_come else "")]
 
 
 def minutes(path):
