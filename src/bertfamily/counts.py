@@ -39,6 +39,9 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def __repr__(self) -> str:
+        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
 
 class Counts:
     """How often each symbol stands in `texts` beside up to `reach` neighbours, on either side.
