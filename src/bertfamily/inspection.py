@@ -282,7 +282,7 @@ def attention_to(
 def attention_distance(
     weights: Float[Tensor, "*heads q k"], keep: Bool[Tensor, " k"] | None = None
 ) -> Float[Tensor, "*heads q"]:
-    """Σ w |q - k| / Σ w: how many tokens away a query looks in the mean, to either side.
+    """Σ w abs(q - k) / Σ w: how many tokens away a query looks in the mean, to either side.
 
     `keep` is True at the keys that count, so that [CLS] and [SEP], a resting place at the ends of
     a text, need not. The attention distance of Vig and Belinkov, 2019
