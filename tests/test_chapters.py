@@ -19,6 +19,7 @@ CHAPTERS = {path.stem: nbformat.read(path, 4) for path in PATHS}
 ENTERS = {"claims": 1, "files": 1, "corpora": 1, "counts": 1, "drawings": 1}
 ENTERS |= {"attention": 2, "plots": 2, "views": 2}
 ENTERS |= {"encoder": 3, "wordpiece": 4, "batches": 4, "heads": 6, "flavors": 6, "checkpoints": 6}
+ENTERS |= {"inspection": 7}
 ENTERS |= {"masking": 9, "pairs": 10, "pretraining": 10, "feeds": 10, "training": 10}
 
 # Chapters that are not yet recast after the mould of chapter 6, and keep the old rules.
