@@ -22,11 +22,7 @@ ENTERS |= {"encoder": 3, "wordpiece": 4, "batches": 4, "heads": 6, "flavors": 6,
 ENTERS |= {"inspection": 7}
 ENTERS |= {"masking": 9, "pairs": 10, "pretraining": 10, "feeds": 10, "training": 10}
 
-# Chapters that are not yet recast after the mould of chapter 6, and keep the old rules.
-OLD_MOULD: list[str] = []
-
 each_chapter = pytest.mark.parametrize("name", CHAPTERS)
-each_old_chapter = pytest.mark.parametrize("name", OLD_MOULD)
 
 
 def cells(name, kind):
@@ -72,8 +68,7 @@ def test_the_file_is_a_valid_notebook_with_nothing_of_its_editor(name):
     assert notebook.metadata.kernelspec.name == "python3"
     for i, cell in enumerate(notebook.cells, 1):
         mine = {k: v for k, v in cell.metadata.items() if k not in ("tags", "mystnb")}
-        old = {} if name in OLD_MOULD else folding(cell)  # an old chapter has it from its next run
-        assert mine in (old, folding(cell)), f"cell {i} of {name}: {mine}; run it again"
+        assert mine == folding(cell), f"cell {i} of {name}: {mine}; run it again"
 
 
 @each_chapter
@@ -123,21 +118,6 @@ def test_the_first_cell_is_the_same_everywhere(name):
     first = cells(name, "code")[0][1]
     assert first.source == cells(PATHS[0].stem, "code")[0][1].source
     assert first.metadata.tags == ["hide-cell"]
-
-
-@each_old_chapter
-def test_it_has_the_parts_of_an_old_chapter(name):
-    text = "\n".join(cell.source for _, cell in cells(name, "markdown"))
-    number = int(name[:2])
-    assert re.match(rf"# {number} \S", text), f"the title begins with the number: # {number} …"
-    for part in ("**What you will do.**", "**What you will learn.**", "**What you will need.**"):
-        assert part in text.split("\n## ")[0], part
-    titles = re.findall(r"^## (.+)$", text, re.M)
-    assert titles[-3:] == ["In practice", "Further reading", "Exercises"]
-    exercises = re.findall(r"^### Exercise (\d+)\. .+\n\n\*(\d+) minutes, (\w+)\.\*", text, re.M)
-    assert [int(n) for n, _, _ in exercises] == list(range(1, len(exercises) + 1))
-    assert len(exercises) >= 4, "four exercises at least, each with its time and difficulty"
-    assert {level for _, _, level in exercises} <= {"easy", "medium", "hard"}
 
 
 @each_chapter
@@ -298,10 +278,8 @@ def faults_of_the_exercises(text):
         yield f"an exercise is easy, medium or hard, not {unknown}"
 
 
-@pytest.mark.parametrize("name", [name for name in CHAPTERS if name not in OLD_MOULD] or [None])
+@each_chapter
 def test_a_chapter_keeps_to_the_mould(name):
-    if name is None:
-        pytest.skip("no chapter is recast yet")
     assert list(faults(int(name[:2]), CHAPTERS[name])) == []
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from test_chapters import OLD_MOULD
 
 PATHS = sorted((Path(__file__).resolve().parents[1] / "chapters").glob("*.ipynb"))
 ANSWERS = Path(__file__).parent / "wrong_answers"
@@ -84,7 +83,7 @@ def refuse(check, source, answer, words, namespace):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_the_checks_of_the_exercises_refuse_wrong_answers(name):
-    """In the file of a recast chapter each answer has the words that name its slip."""
+    """In the file of a chapter each answer has the words that name its slip."""
     code = [cell for cell in CHAPTERS[name].cells if cell.cell_type == "code"]
     namespace = {"renamed": renamed, "softly": softly}
     for cell in code:
@@ -96,8 +95,7 @@ def test_the_checks_of_the_exercises_refuse_wrong_answers(name):
     for check, source in checks.items():
         exec(source, namespace)
         for entry in wrong[check.replace("check", "exercise")]:
-            assert isinstance(entry, str) == (name in OLD_MOULD), f"[answer, words], not {entry!r}"
-            answer, words = (entry, "") if name in OLD_MOULD else entry
+            answer, words = entry
             refuse(namespace[check], source, answer, words, namespace)
 
 
