@@ -122,8 +122,7 @@ def main() -> None:
     torch.set_num_threads(1)
     quiz = Quiz()
     looked = {
-        name: [quiz.look(train(shares, seed)) for seed in SEEDS]
-        for name, shares in RECIPES.items()
+        name: [quiz.look(train(shares, seed)) for seed in SEEDS] for name, shares in RECIPES.items()
     }
     hidden = RECIPES["all hidden"]
     curves = {
