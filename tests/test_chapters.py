@@ -283,6 +283,13 @@ def test_a_chapter_keeps_to_the_mould(name):
     assert list(faults(int(name[:2]), CHAPTERS[name])) == []
 
 
+def test_no_two_figures_share_a_label():
+    """The site's labels are those of one book: a build from nothing stops at a second one."""
+    found = [c.metadata.get("mystnb", {}) for n in CHAPTERS.values() for c in n.cells]
+    names = [cell["figure"]["name"] for cell in found if "figure" in cell]
+    assert sorted(names) == sorted(set(names))
+
+
 def model():
     """The smallest chapter without a fault."""
     cell, text, output = (
