@@ -5,10 +5,11 @@
 Ways of the encoder: `full`, `partial` (the upper layers), `frozen` (the pooler and all below it
 stay, a head learns on them), `fresh` (the same network without pretraining). Beside them, by
 logistic regression: the mean of the encoder's last vectors, its vectors of [CLS], and a bag of
-words. Each way chooses its settings by the held-out part, once for each size, and is then asked
-about the test with every seed; a seed draws the texts, the head and the order. A result that is in
-the record is not made again, so the command goes on where it was stopped; with
-`accelerate launch` the processes share the seeds, on GPUs where there are some.
+words. Each way chooses its settings by the held-out part, a regression for every seed, the slower
+ones once for each size, and is then asked about the test with every seed; a seed draws the texts,
+the head and the order. A result that is in the record is not made again, so the command goes on
+where it was stopped; with `accelerate launch` the processes share the seeds, on GPUs where there
+are some.
 """
 
 import argparse
@@ -176,22 +177,23 @@ def main() -> None:
     record["texts"] = {"learn": len(learn), "held out": len(held_out), "test": len(test)}
     results, search = record.setdefault("results", {}), record.setdefault("search", {})
     for way, plan in config["ways"].items():
-        make = regressed if way in ("bag", "mean", "cls") else tuned
+        quick = way in ("bag", "mean", "cls")
+        make = regressed if quick else tuned
         for size in plan.get("sizes", config["sizes"]):
             size = size or len(learn)
             for seed in config["seeds"][number::count]:
                 name = f"{way}, {size} texts, seed {seed}"
                 if name in results:
                     continue
-                some = Random(seed).sample(learn, size)
+                some = drawn(learn, size, seed)
                 asked = dict(reader=reader, config=config, way=way, learn=some, seed=seed)
-                found = search.get(f"{way}, {size} texts")
-                if found is None:  # by the first seed, for all of them
+                chosen = name if quick else f"{way}, {size} texts"
+                if (found := search.get(chosen)) is None:
                     found = {
                         str(s): round(share(right(make(setting=s, **asked), held_out)), 4)
                         for s in plan["settings"]
                     }
-                    search[f"{way}, {size} texts"] = found
+                    search[chosen] = found
                 best = float(max(found, key=found.get))
                 answer = make(setting=best, **asked)
                 told = answer([text for text, _ in test])
@@ -206,6 +208,15 @@ def main() -> None:
                 record["made with"] = made_with(count, device)
                 write_record(target, record)
                 print(f"{name}: {results[name]['accuracy']:.3f}", flush=True)
+
+
+def drawn(learn: list[Labelled], size: int, seed: int) -> list[Labelled]:
+    """So many of the texts by chance, each class in its proportion."""
+    rng = Random(seed)
+    by_class = sorted(rng.sample(learn, len(learn)), key=lambda labelled: labelled[1])
+    start = rng.random()
+    some = [by_class[int((i + start) * len(learn) / size)] for i in range(size)]
+    return rng.sample(some, size)
 
 
 def right(answer: Callable, asked: list[Labelled]) -> list[bool]:
