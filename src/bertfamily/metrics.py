@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from bertfamily.counts import Interval
@@ -91,21 +91,24 @@ def matthews(guesses: Sequence[Hashable], truths: Sequence[Hashable]) -> float:
 # --- numbers
 
 
-def pearson(guesses: Sequence[float], truths: Sequence[float]) -> float:
+def pearson(guesses: Sequence[float | int], truths: Sequence[float | int]) -> float:
     """The correlation of two lists of numbers: -1 to 1; nan where one of them is constant."""
     _paired(guesses, truths)
-    rows = [torch.as_tensor(x, dtype=torch.float64) for x in (guesses, truths)]
-    a, b = (x - x.mean() for x in rows)
+    return _correlation(torch.tensor(guesses), torch.tensor(truths))
+
+
+def spearman(guesses: Sequence[float | int], truths: Sequence[float | int]) -> float:
+    """The correlation of the ranks; equal numbers share the mean of their ranks."""
+    _paired(guesses, truths)
+    return _correlation(_ranks(torch.tensor(guesses)), _ranks(torch.tensor(truths)))
+
+
+def _correlation(a: Shaped[Tensor, " n"], b: Shaped[Tensor, " n"]) -> float:
+    a, b = (x.double() - x.double().mean() for x in (a, b))
     return ((a @ b) / (a.norm() * b.norm())).item()
 
 
-def spearman(guesses: Sequence[float], truths: Sequence[float]) -> float:
-    """The correlation of the ranks; equal numbers share the mean of their ranks."""
-    _paired(guesses, truths)
-    return pearson(*(_ranks(torch.as_tensor(x, dtype=torch.float64)) for x in (guesses, truths)))
-
-
-def _ranks(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+def _ranks(values: Shaped[Tensor, " n"]) -> Float[Tensor, " n"]:
     _, which, counts = values.unique(return_inverse=True, return_counts=True)
     last = counts.cumsum(dim=0).double()  # the rank of the last of each
     return (last - (counts - 1) / 2)[which]
