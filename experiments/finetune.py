@@ -202,6 +202,7 @@ def main() -> None:
                     "setting": best,
                     "accuracy": round(share(hits), 4),
                     "right": as_hex(hits),
+                    "guesses": "".join(map(str, told.classes)) if max(told.classes) > 1 else None,
                     "seconds": round(told.seconds, 1),
                     "parameters": told.parameters,
                 }
