@@ -180,8 +180,9 @@ def main() -> None:
         quick = way in ("bag", "mean", "cls")
         make = regressed if quick else tuned
         for size in plan.get("sizes", config["sizes"]):
+            seeds = config["seeds"] if size else config["seeds_of_all"]
             size = size or len(learn)
-            for seed in config["seeds"][number::count]:
+            for seed in seeds[number::count]:
                 name = f"{way}, {size} texts, seed {seed}"
                 if name in results:
                     continue
