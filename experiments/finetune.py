@@ -6,8 +6,8 @@ Ways of the encoder: `full`, `partial` (the upper layers), `frozen` (the pooler 
 stay, a head learns on them), `fresh` (the same network without pretraining). Beside them, by
 logistic regression: the mean of the encoder's last vectors, its vectors of [CLS], and a bag of
 words. Each way chooses its settings by the held-out part, a regression for every seed, the slower
-ones once for each size, and is then asked about the test with every seed; a seed draws the texts,
-the head and the order. A result that is in the record is not made again, so the command goes on
+ones once for each size (with all texts, those that were best with `settings_of_all`), and is then
+asked about the test with every seed; a seed draws the texts, the head and the order. A result that is in the record is not made again, so the command goes on
 where it was stopped; with `accelerate launch` the processes share the seeds, on GPUs where there
 are some.
 """
@@ -173,7 +173,7 @@ def main() -> None:
     held_out = held_out[: config.get("held_out", len(held_out))]
     test = test[: config.get("test", len(test))]
     reader = Reader(config, device)
-    record = {"config": config} | read_record(target)
+    record = read_record(target) | {"config": config}
     record["texts"] = {"learn": len(learn), "held out": len(held_out), "test": len(test)}
     results, search = record.setdefault("results", {}), record.setdefault("search", {})
     for way, plan in config["ways"].items():
@@ -181,6 +181,7 @@ def main() -> None:
         make = regressed if quick else tuned
         for size in plan.get("sizes", config["sizes"]):
             seeds = config["seeds"] if size else config["seeds_of_all"]
+            like = size or config["settings_of_all"]
             size = size or len(learn)
             for seed in seeds[number::count]:
                 name = f"{way}, {size} texts, seed {seed}"
@@ -188,7 +189,7 @@ def main() -> None:
                     continue
                 some = drawn(learn, size, seed)
                 asked = dict(reader=reader, config=config, way=way, learn=some, seed=seed)
-                chosen = name if quick else f"{way}, {size} texts"
+                chosen = name if quick else f"{way}, {like} texts"
                 if (found := search.get(chosen)) is None:
                     found = {
                         str(s): round(share(right(make(setting=s, **asked), held_out)), 4)
