@@ -7,9 +7,9 @@ stay, a head learns on them), `fresh` (the same network without pretraining). Be
 logistic regression: the mean of the encoder's last vectors, its vectors of [CLS], and a bag of
 words. Each way chooses its settings by the held-out part, a regression for every seed, the slower
 ones once for each size (with all texts, those that were best with `settings_of_all`), and is then
-asked about the test with every seed; a seed draws the texts, the head and the order. A result that is in the record is not made again, so the command goes on
-where it was stopped; with `accelerate launch` the processes share the seeds, on GPUs where there
-are some.
+asked about the test with every seed; a seed draws the texts, the head and the order. A result that
+is in the record is not made again, so the command goes on where it was stopped; with
+`accelerate launch` the processes share the seeds, on GPUs where there are some.
 """
 
 import argparse

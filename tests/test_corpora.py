@@ -310,6 +310,23 @@ def test_film_reviews():
     assert not reviews[0].positive and reviews[0].text.startswith("I rented I AM CURIOUS-YELLOW")
 
 
+def test_questions():
+    """The test has the published numbers: they show that the kinds are named rightly."""
+    learn, held = corpora.questions("train"), corpora.questions("test")
+    published = {"description": 138, "entity": 94, "abbreviation": 9, "human": 65}
+    assert Counter(q.kind for q in held) == published | {"number": 113, "location": 81}
+    assert held[0] == corpora.Question("How far is it from Denver to Aspen ?", "number")
+    assert learn[0].text == "How did serfdom develop in and then leave Russia ?"
+    texts = [q.text for q in learn + held]
+    assert len(set(texts)) == len(texts) and len(learn) == 5_371
+    asks = {"Who": "human", "Where": "location", "When": "number", "How": "number"}
+    for word, kind in asks.items():
+        kinds = Counter(q.kind for q in held if q.text.startswith(f"{word} "))
+        assert kinds[kind] > 0.6 * kinds.total(), f"{word}: {kinds}"
+    with pytest.raises(ValueError, match="split='valid' is not known"):
+        corpora.questions("valid")
+
+
 def test_everyday_sentences():
     sentences = corpora.everyday_sentences()
     assert len(sentences) == len(set(sentences)) == 119_342
