@@ -52,6 +52,13 @@ def test_the_files_of_the_folder_come_out_and_no_others(index):
     assert {p.name: p.read_text() for p in folder.iterdir()} == {"a.txt": "A", "b.txt": "B"}
 
 
+def test_the_folders_in_it_come_where_they_are_asked_for(index):
+    archive = offer(index, model__a_txt="A", model__deep__a_txt="B", models__a_txt="no")
+    folder = carried(archive, deep=True)
+    found = {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*.txt")}
+    assert found == {"a.txt": "A", "deep/a.txt": "B"}
+
+
 def test_the_second_time_needs_no_network(index):
     archive = offer(index, model__a_txt="A")
     carried(archive)

