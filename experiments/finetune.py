@@ -170,8 +170,7 @@ def main() -> None:
     torch.manual_seed(0)
     every, test = TASKS[config["task"]]()
     learn, held_out = corpora.hold_out(every, every=config["hold_out"])
-    held_out = held_out[: config.get("held_out", len(held_out))]
-    test = test[: config.get("test", len(test))]
+    held_out, test = held_out[:: config["held_out_each"]], test[:: config["test_each"]]
     reader = Reader(config, device)
     record = read_record(target) | {"config": config}
     record["texts"] = {"learn": len(learn), "held out": len(held_out), "test": len(test)}

