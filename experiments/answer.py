@@ -100,9 +100,10 @@ def near(passage: str, place: int, wanted: set[str], reach: int = 60) -> int:
 
 
 def nearest_name(asked: Asked) -> str:
-    """The capitalised phrase or number with most words of the question around it, itself not one."""
+    """The capitalised phrase or number with most words of the question around it, and none in it."""
     wanted = words_of(asked.question)
-    names = [m for m in NAME.finditer(asked.passage) if not words_of(m[0]) & wanted]
+    names = [(m, words_of(m[0])) for m in NAME.finditer(asked.passage)]
+    names = [m for m, words in names if words and not words & wanted]
     return max(names, key=lambda m: near(asked.passage, m.start(), wanted))[0] if names else ""
 
 
