@@ -100,7 +100,7 @@ def near(passage: str, place: int, wanted: set[str], reach: int = 60) -> int:
 
 
 def nearest_name(asked: Asked) -> str:
-    """The capitalised phrase or number with most words of the question around it, and none in it."""
+    """The capitalised phrase or number with most of the question's words around it, none in it."""
     wanted = words_of(asked.question)
     names = [(m, words_of(m[0])) for m in NAME.finditer(asked.passage)]
     names = [m for m, words in names if words and not words & wanted]
