@@ -9,7 +9,8 @@ from answer import Asked, amid_the_words, by_hand, examples, nearest_name, score
 
 from bertfamily.wordpiece import SPECIAL, Tokenizer  # noqa: E402
 
-PASSAGE = "The tower was built by Josef Arnd. In 1874 the Velmar council paid two men."
+PASSAGE = "The tower was built by Josef Arnd, a man from far away who stayed until he was old. "
+PASSAGE += "In 1874 the Velmar council paid two men."
 
 
 def asked(question, answer):
