@@ -161,7 +161,8 @@ def ask(encoder: Encoder, tokenizer, some: list[Sentence], seed: int = 0) -> dic
                 right[r][1].append(offset_hits(true, STEPS))
                 right[r][2].append(relation_hits(weights, false).flatten(0, 2))
     texts = {r: torch.tensor([number[some[i].text] for i, _ in pairs[r]]) for r in RELATIONS}
-    return {r: [Hits(torch.cat(x, dim=1), texts[r]) for x in right[r]] for r in RELATIONS}
+    there = [r for r in RELATIONS if pairs[r]]
+    return {r: [Hits(torch.cat(x, dim=1), texts[r]) for x in right[r]] for r in there}
 
 
 def held_out(hits: Hits) -> tuple[torch.Tensor, list[int]]:

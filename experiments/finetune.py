@@ -8,8 +8,9 @@ logistic regression: the mean of the encoder's last vectors, its vectors of [CLS
 words. Each way chooses its settings by the held-out part, a regression for every seed, the slower
 ones once for each size (with all texts, those that were best with `settings_of_all`), and is then
 asked about the test with every seed; a seed draws the texts, the head and the order. A result that
-is in the record is not made again, so the command goes on where it was stopped; with
-`accelerate launch` the processes share the seeds, on GPUs where there are some.
+is in the record is not made again, so the command goes on where it was stopped, several processes
+may work at one record, and with `accelerate launch` they share the seeds, on GPUs where there are
+some.
 """
 
 import argparse
@@ -162,54 +163,64 @@ def regressed(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path, help="a TOML file, such as experiments/films.toml")
-    config = read_settings(parser.parse_args().config)
+    parser.add_argument("--sizes", nargs="*", type=int, help="only these numbers of texts; 0: all")
+    options = parser.parse_args()
+    config = read_settings(options.config)
     (number, count), device, _ = processes()
-    target = ROOT / config["record"]
-    if count > 1:
-        target = target.with_suffix(f".{number}.json")
-    torch.manual_seed(0)
     every, test = TASKS[config["task"]]()
     learn, held_out = corpora.hold_out(every, every=config["hold_out"])
-    held_out, test = held_out[:: config["held_out_each"]], test[:: config["test_each"]]
+    parts = learn, held_out[:: config["held_out_each"]], test[:: config["test_each"]]
+    told = dict(zip(("learn", "held out", "test"), map(len, parts), strict=True))
+    keep(ROOT / config["record"], config=config, texts=told)
     reader = Reader(config, device)
-    record = read_record(target) | {"config": config}
-    record["texts"] = {"learn": len(learn), "held out": len(held_out), "test": len(test)}
-    results, search = record.setdefault("results", {}), record.setdefault("search", {})
     for way, plan in config["ways"].items():
-        quick = way in ("bag", "mean", "cls")
-        make = regressed if quick else tuned
         for size in plan.get("sizes", config["sizes"]):
-            seeds = config["seeds"] if size else config["seeds_of_all"]
-            like = size or config["settings_of_all"]
-            size = size or len(learn)
-            for seed in seeds[number::count]:
-                name = f"{way}, {size} texts, seed {seed}"
-                if name in results:
-                    continue
-                some = drawn(learn, size, seed)
-                asked = dict(reader=reader, config=config, way=way, learn=some, seed=seed)
-                chosen = name if quick else f"{way}, {like} texts"
-                if (found := search.get(chosen)) is None:
-                    found = {
-                        str(s): round(share(right(make(setting=s, **asked), held_out)), 4)
-                        for s in plan["settings"]
-                    }
-                    search[chosen] = found
-                best = float(max(found, key=found.get))
-                answer = make(setting=best, **asked)
-                told = answer([text for text, _ in test])
-                hits = [c == label for c, (_, label) in zip(told.classes, test, strict=True)]
-                results[name] = {
-                    "setting": best,
-                    "accuracy": round(share(hits), 4),
-                    "right": as_hex(hits),
-                    "guesses": "".join(map(str, told.classes)) if max(told.classes) > 1 else None,
-                    "seconds": round(told.seconds, 1),
-                    "parameters": told.parameters,
-                }
-                record["made with"] = made_with(count, device)
-                write_record(target, record)
-                print(f"{name}: {results[name]['accuracy']:.3f}", flush=True)
+            if options.sizes is None or size in options.sizes:
+                seeds = config["seeds"] if size else config["seeds_of_all"]
+                for seed in seeds[number::count]:
+                    answer_for(reader, config, parts, way, size, seed)
+
+
+def answer_for(reader: Reader, config: dict, parts: tuple, way: str, size: int, seed: int) -> None:
+    """One way, number of texts and seed: chosen on the held-out texts, told about the test."""
+    learn, held_out, test = parts
+    quick = way in ("bag", "mean", "cls")
+    like = size or config["settings_of_all"]
+    size = size or len(learn)
+    asked = dict(reader=reader, config=config, way=way, learn=drawn(learn, size, seed), seed=seed)
+    make = regressed if quick else tuned
+    name, target = f"{way}, {size} texts, seed {seed}", ROOT / config["record"]
+    chosen = name if quick else f"{way}, {like} texts"
+    record = read_record(target)
+    found = record.get("search", {}).get(chosen, {})
+    for setting in config["ways"][way]["settings"]:
+        if str(setting) not in found:
+            found[str(setting)] = round(share(right(make(setting=setting, **asked), held_out)), 4)
+            keep(target, search={chosen: found})
+    best = float(max(found, key=found.get))
+    if record.get("results", {}).get(name, {}).get("setting") == best:
+        return
+    told = make(setting=best, **asked)([text for text, _ in test])
+    hits = [c == label for c, (_, label) in zip(told.classes, test, strict=True)]
+    result = {
+        "setting": best,
+        "accuracy": round(share(hits), 4),
+        "right": as_hex(hits),
+        "guesses": "".join(map(str, told.classes)) if max(told.classes) > 1 else None,
+        "seconds": round(told.seconds, 1),
+        "parameters": told.parameters,
+    }
+    keep(target, results={name: result}, **{"made with": made_with(1, reader.device)})
+    print(f"{name}: {result['accuracy']:.3f}", flush=True)
+
+
+def keep(target: Path, **parts: dict) -> None:
+    """Add to what the record has by now: other processes may have added to it too."""
+    record = read_record(target)
+    for name, new in parts.items():
+        adds = name in ("search", "results")
+        record[name] = record.get(name, {}) | new if adds else new
+    write_record(target, record)
 
 
 def drawn(learn: list[Labelled], size: int, seed: int) -> list[Labelled]:
