@@ -43,13 +43,17 @@ def pretraining_losses(model: nn.Module, examples: Examples) -> Losses:
     chosen = examples.labels != IGNORE_INDEX
     logits = model(examples.ids, examples.segments, examples.keep, chosen=chosen)
     tokens, pairs = logits if isinstance(logits, tuple) else (logits, None)
-    loss = F.cross_entropy(_full(tokens), examples.labels[chosen], reduction="sum")
-    loss = loss / chosen.sum().clamp(min=1)
+    loss = chosen_loss(tokens, examples.labels[chosen])
     if examples.pairs is None:
         return Losses(loss, torch.zeros_like(loss))
     if pairs is None:
         raise ValueError("there are labels for pairs, but the model has no head for them")
     return Losses(loss, F.cross_entropy(_full(pairs), examples.pairs))
+
+
+def chosen_loss(logits: Float[Tensor, "n vocab"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+    """The mean cross-entropy in nats of the chosen pieces; 0 if none was chosen."""
+    return F.cross_entropy(_full(logits), labels, reduction="sum") / max(1, len(labels))
 
 
 def _full(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
