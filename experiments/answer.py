@@ -23,11 +23,11 @@ from runs import ROOT, made_with, processes, read_record, read_settings, trained
 from silver import parser, silver_questions
 
 from bertfamily import corpora
-from bertfamily.answering import answer, examples_of
+from bertfamily.answering import answer, best_answer, examples_of, windows
 from bertfamily.checkpoints import load, save
 from bertfamily.counts import interval
 from bertfamily.encoder import Encoder
-from bertfamily.finetuning import Example, Tuning, finetune, under_head
+from bertfamily.finetuning import Example, Tuning, finetune, predict, under_head
 from bertfamily.heads import SpanModel
 from bertfamily.metrics import answer_f1, exact_match
 from bertfamily.training import fast_in_bfloat16
@@ -134,6 +134,10 @@ def main() -> None:
     record["learned from"] = {
         "silver": len(learn),
         "no answer": sum(a.answer is None for a in learn),
+        "words of a question that its passage has, %": {
+            "silver": shared([a for a in learn if a.answer]),
+            "by hand": shared(held_out),
+        },
     }
     for seed in config["seeds"]:
         name = f"MiniLM, seed {seed}"
@@ -145,7 +149,11 @@ def main() -> None:
             save(model, ROOT / config["folder"] / f"seed-{seed}", torch.float16)
             record["made with"] = made_with(1, device)
             write_record(target, record)
-            print(name, {k: v for k, v in results[name].items() if k != "answers"}, flush=True)
+            print(name, results[name]["exact match"], results[name]["F1"], flush=True)
+        if "in a row" not in results[name]:
+            model = load(ROOT / config["folder"] / f"seed-{seed}").float()
+            results[name]["in a row"] = in_a_row(model, tokenizer, held_out, config)
+            write_record(target, record)
 
 
 def train(
@@ -162,6 +170,30 @@ def examples(tokenizer: Tokenizer, asked: list[Asked], config: dict) -> Iterator
     return chain.from_iterable(
         examples_of(tokenizer, *one, config["longest"], config["stride"]) for one in asked
     )
+
+
+def in_a_row(
+    model: SpanModel, tokenizer: Tokenizer, asked: list[Asked], config: dict
+) -> dict[str, dict]:
+    """The scores where several passages are one text, read in windows in three ways."""
+    passages = list(dict.fromkeys(a.passage for a in asked))
+    told: dict[str, list[str]] = {"overlapping": [], "end to end": [], "the first": []}
+    for a in asked:
+        begin = passages.index(a.passage) // config["in_a_row"] * config["in_a_row"]
+        text = " ".join(passages[begin : begin + config["in_a_row"]])
+        room = config["longest"] - len(tokenizer.tokenize(a.question)) - 3
+        for name, stride in (("overlapping", config["stride"]), ("end to end", room)):
+            read = list(windows(tokenizer, a.question, text, config["longest"], stride))
+            logits = predict(model, read)
+            told[name].append(best_answer(text, read, logits).text)
+        told["the first"].append(best_answer(text, read[:1], logits[:1]).text)
+    return {name: scored(answers, asked) for name, answers in told.items()}
+
+
+def shared(asked: list[Asked]) -> float:
+    """How many of the words of a question, of 100 that are not common, are in its passage."""
+    pairs = [(words_of(a.question), words_of(a.passage)) for a in asked]
+    return round(100 * sum(len(q & p) for q, p in pairs) / sum(len(q) for q, _ in pairs), 1)
 
 
 def scored(told: list[str], asked: list[Asked]) -> dict:
