@@ -266,6 +266,18 @@ def check_documents(documents):
             assert sentence == " ".join(sentence.split()) != "", d.title
 
 
+def test_paragraphs():
+    found = corpora.paragraphs()
+    assert (len(found), len({p.title for p in found})) == (10_169, 607)
+    assert len({p.text for p in found}) == len(found)
+    assert min(len(p.text.split()) for p in found) == 80
+    assert found[0].whole.startswith("Valkyria Chronicles III. Senjō no Valkyria 3: Unrecorded")
+    longer = corpora.paragraphs(least=120)
+    assert set(longer) < set(found)
+    articles = {d.title for d in corpora.wikitext()}
+    assert {p.title for p in found} <= articles
+
+
 def test_basic_english():
     documents = corpora.basic_english()
     check_documents(documents)

@@ -1,5 +1,6 @@
 """What must be true of the data that we wrote: marks lie where they say, nothing is there twice."""
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -7,13 +8,15 @@ from collections import Counter
 
 import pytest
 
-from bertfamily.corpora import data_path, sample
+from bertfamily.corpora import data_path, paragraphs, sample
 
 FIELDS = {
     "senses.jsonl": {"word", "sense", "text", "start", "end"},
     "relations.jsonl": {"words", "relations"},
     "passages.jsonl": {"title", "text", "questions"},
     "entities.jsonl": {"words", "tags"},
+    "entailment.jsonl": {"premise", "hypothesis", "label"},
+    "questions.jsonl": {"question", "title", "hash"},
 }
 DETERMINERS = set(
     "a an the this that these those each every some any no another which neither".split()
@@ -30,7 +33,9 @@ def rows(name):
 
 
 def text_of(row):
-    return row.get("text") or " ".join(row["words"])
+    if "premise" in row:
+        return f"{row['premise']} {row['hypothesis']}"
+    return row.get("text") or row.get("question") or " ".join(row["words"])
 
 
 def relations():
@@ -362,3 +367,40 @@ def test_some_names_have_more_than_one_kind():
     assert {"PER", "LOC"} <= kinds["Washington"] & kinds["Paris"] & kinds["Jordan"]
     assert {"LOC", "ORG"} <= kinds["Amazon"]
     assert kinds["Apple"] == {"ORG"} and kinds["apple"] == {""}
+
+
+# --- entailment
+
+
+def test_each_hypothesis_stands_once_under_each_label():
+    pairs = rows("entailment.jsonl")
+    labels = {row["label"] for row in pairs}
+    assert labels == {"entailment", "neutral", "contradiction"}
+    assert Counter((row["hypothesis"], row["label"]) for row in pairs).most_common(1)[0][1] == 1
+    assert len(pairs) == 3 * len({row["hypothesis"] for row in pairs}) == 201
+    assert not repeated(row["premise"] for row in pairs)
+
+
+def test_premises_tell_little_by_their_length_and_their_negations():
+    negation = re.compile(
+        r"\b(not|no|never|nobody|none|nothing|cannot|without|only|nor|few|hardly)\b", re.I
+    )
+    words, negated = {}, Counter()
+    for row in rows("entailment.jsonl"):
+        words.setdefault(row["label"], []).append(len(row["premise"].split()))
+        negated[row["label"]] += bool(negation.search(row["premise"]))
+    means = [sum(n) / len(n) for n in words.values()]
+    assert max(means) - min(means) < 1
+    assert max(negated.values()) - min(negated.values()) <= 1
+
+
+# --- questions
+
+
+def test_every_question_has_its_paragraph():
+    known = {hashlib.sha256(p.text.encode()).hexdigest()[:12]: p.title for p in paragraphs()}
+    asked = rows("questions.jsonl")
+    for row in asked:
+        assert known[row["hash"]] == row["title"]
+        assert row["question"].endswith("?")
+    assert len(asked) == 37 and not repeated(row["hash"] for row in asked)

