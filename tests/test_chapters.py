@@ -441,4 +441,5 @@ def test_no_chapter_needs_more_than_the_course_installs():
         for _, cell in cells(name, "code"):
             for top in re.findall(r"^(?:import|from) (\w+)", cell.source, re.M):
                 standard = top in importlib.util.sys.stdlib_module_names
+                top = {"sklearn": "scikit-learn"}.get(top, top)  # its name as a package
                 assert standard or top == "bertfamily" or re.search(rf'"{top}\W', text), top

@@ -273,7 +273,7 @@ def spearman_interval(
     truths: Float[Tensor, " pairs"],
     generator: torch.Generator,
     less: Float[Tensor, "seeds2 pairs"] | None = None,
-    draws: int = 1_000,
+    draws: int = 500,
 ) -> Interval:
     """Spearman's correlation, its mean over seeds, and the 95 % interval; or a difference.
 
