@@ -96,6 +96,11 @@ def test_the_committed_model_answers_as_its_card_says():
         "exact match {:.1f} %, F1 {:.1f} %".format(found["exact match"][0], found["F1"][0]) in card
     )
     squad = json.loads(data_path("runs/squad.json").read_text("utf-8"))["results"]["answer"]
-    assert "SQuAD's {:.1f} % and {:.1f} %".format(squad["exact match"][0], squad["F1"][0]) in card
+    assert (
+        "questions of SQuAD 1.1 {:.1f} % and {:.1f} %".format(
+            squad["exact match"][0], squad["F1"][0]
+        )
+        in card
+    )
     assert sum(p.numel() for p in model.parameters()) == 22_566_146
     assert sum(path.stat().st_size for path in folder.iterdir()) < 24e6
