@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from runs import ROOT, made_with, processes, read_record, read_settings, trained, write_record
+from runs import ROOT, keep, made_with, processes, read_record, read_settings, trained
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -212,15 +212,6 @@ def answer_for(reader: Reader, config: dict, parts: tuple, way: str, size: int, 
     }
     keep(target, results={name: result}, **{"made with": made_with(1, reader.device)})
     print(f"{name}: {result['accuracy']:.3f}", flush=True)
-
-
-def keep(target: Path, **parts: dict) -> None:
-    """Add to what the record has by now: other processes may have added to it too."""
-    record = read_record(target)
-    for name, new in parts.items():
-        adds = name in ("search", "results")
-        record[name] = record.get(name, {}) | new if adds else new
-    write_record(target, record)
 
 
 def drawn(learn: list[Labelled], size: int, seed: int) -> list[Labelled]:

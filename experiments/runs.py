@@ -300,3 +300,14 @@ def write_record(path: Path, record: dict) -> None:
 def read_record(path: Path) -> dict:
     """What is written so far; nothing if there is no record yet."""
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def keep(path: Path, **parts: dict) -> None:
+    """Add to what the record has by now: other processes may have added to it too.
+
+    A part grows by what is new in it; the settings are replaced.
+    """
+    record = read_record(path)
+    for name, new in parts.items():
+        record[name] = new if name == "config" else record.get(name, {}) | new
+    write_record(path, record)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from runs import ROOT, made_with, read_record, read_settings, trained, write_record
+from runs import ROOT, keep, made_with, read_record, read_settings, trained
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -100,19 +100,16 @@ def vectors(config: dict) -> None:
     }
     write_whole(target, lambda draft: save_file(tensors, draft, metadata=told))
     seconds = round(time.process_time() - start)
-    keep(config, collection=told | {"paragraphs": len(texts), "seconds": seconds})
+    note(config, collection=told | {"paragraphs": len(texts), "seconds": seconds})
 
 
 # --- pairs of sentences
 
 
-def keep(config: dict, **parts: dict) -> None:
-    record = read_record(ROOT / config["record"])
-    device = torch.device("cpu")
-    record |= {"config": config, "made with": made_with(1, device)}
-    for name, new in parts.items():
-        record[name] = record.get(name, {}) | new
-    write_record(ROOT / config["record"], record)
+def note(config: dict, **parts: dict) -> None:
+    """Add to the record, with the settings and what it was made with."""
+    parts |= {"config": config, "made with": made_with(1, torch.device("cpu"))}
+    keep(ROOT / config["record"], **parts)
 
 
 def as_text(scores: Sequence[float]) -> str:
@@ -176,14 +173,14 @@ def chosen(config: dict, name: str, settings: list[float], make) -> float:
     for setting in settings:
         if str(setting) not in found:
             found[str(setting)] = round(make(setting), 4)
-            keep(config, search={name: found})
+            note(config, search={name: found})
             print(f"{name}, {setting}: {found[str(setting)]}", flush=True)
     return float(max(found, key=found.get))
 
 
 def tell(config: dict, name: str, scores: list[float], pairs: list, **more) -> None:
     spoken = {"spearman": round(rho(scores, pairs), 4), **more, "scores": as_text(scores)}
-    keep(config, pairs={name: spoken})
+    note(config, pairs={name: spoken})
     print(f"{name}: {spoken['spearman']:.3f}", flush=True)
 
 
@@ -258,7 +255,7 @@ def compared(config: dict) -> None:
         for one, other in asked
         if one in found and other in found
     }
-    keep(config, spearman=intervals, differences=differences)
+    note(config, spearman=intervals, differences=differences)
 
 
 # --- entailment
@@ -288,7 +285,7 @@ def entailed(config: dict) -> None:
             for i, answer in zip(fold, answers, strict=True):
                 guesses[i] = int(answer.argmax())
         right = sum(g == label for g, label in zip(guesses, labels, strict=True))
-        keep(config, entailment={name: {"right": right, "guesses": "".join(map(str, guesses))}})
+        note(config, entailment={name: {"right": right, "guesses": "".join(map(str, guesses))}})
         print(f"entailment, {name}: {right} of {len(rows)}", flush=True)
 
 
@@ -343,7 +340,7 @@ def found(config: dict) -> None:
     pairs = ("vectors", "BM25"), ("SPLADE", "BM25"), ("vectors", "SPLADE")
     less = {f"{one} less {other}": told(each[one] - each[other]) for one, other in pairs}
     exact = nearest(questions, texts, 10).texts
-    keep(config, found=record | {"differences": less, "recall": round(recall(near, exact), 4)})
+    note(config, found=record | {"differences": less, "recall": round(recall(near, exact), 4)})
     for name, of in record.items():
         print(f"{name}: {of['mrr']}, {of['within 10']} within 10", flush=True)
 

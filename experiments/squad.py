@@ -10,7 +10,6 @@ this copy. A question has up to six answers by people; the one that is nearest t
 """
 
 import argparse
-import hashlib
 import json
 import tarfile
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from runs import ROOT, made_with, read_record, trained, write_record
 from bertfamily.answering import answer
 from bertfamily.checkpoints import load
 from bertfamily.counts import interval
+from bertfamily.files import sha256_of
 from bertfamily.metrics import answer_f1, exact_match
 from bertfamily.wordpiece import fast, load_tokenizer
 
@@ -43,8 +43,7 @@ class Question(NamedTuple):
 
 def questions(archive: Path) -> list[Question]:
     """All questions of the development set, in its order."""
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if found != SHA256:
+    if (found := sha256_of(archive)) != SHA256:
         raise ValueError(f"{archive} has the hash {found}, not {SHA256}: download it again")
     with tarfile.open(archive) as tar:
         articles = json.load(tar.extractfile(MEMBER))["data"]

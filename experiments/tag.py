@@ -10,12 +10,13 @@ in it is not made again.
 
 import argparse
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from random import Random
 from string import ascii_letters
 
 import torch
-from runs import ROOT, made_with, processes, read_record, read_settings, trained, write_record
+from runs import ROOT, keep, made_with, processes, read_record, read_settings, trained
 
 from bertfamily import corpora
 from bertfamily.checkpoints import load
@@ -79,32 +80,28 @@ def score(guesses: list[list[str]], truths: list[Tagged]) -> float:
     right = [list(sentence.tags) for sentence in truths]
     if any("O" in tags for tags in right):
         return entity_scores(guesses, right).f1
-    return accuracy(sum(guesses, []), sum(right, []))
+    return accuracy(list(chain.from_iterable(guesses)), list(chain.from_iterable(right)))
 
 
-def tagger(config: dict, way: dict, task: dict, names: list[str], rate: float, seed: int):
-    """A function that learns from sentences and returns what tags others."""
-    folder = trained(way["of"])
+def tagger(config: dict, way: dict, epochs: int, names: list[str], learn: list[Tagged]):
+    """A function of a rate and a seed, which learns from the sentences and then tags others."""
+    folder, device = trained(way["of"]), processes()[1]
     tokenizer, encoder = fast(load_tokenizer(folder)), load(folder, Encoder).float()
-    device = processes()[1]
+    examples = [
+        example_of(tokenizer, s.words, s.tags, names, config["longest"], way["every_piece"])
+        for s in lowered(learn, way["lowered"])
+    ]
 
-    def learn_from(learn: list[Tagged]):
+    def told(rate: float, seed: int, asked: list[Tagged]) -> list[list[str]]:
         generator = torch.Generator().manual_seed(seed)
         model = under_head(encoder, TokenModel, len(names), generator=generator).to(device)
-        examples = [
-            example_of(tokenizer, s.words, s.tags, names, config["longest"], way["every_piece"])
-            for s in lowered(learn, way["lowered"])
-        ]
-        plan = Tuning(
-            task["epochs"], config["size"], rate, seed=seed, bfloat16=fast_in_bfloat16(device)
-        )
+        fast_type = fast_in_bfloat16(device)
+        plan = Tuning(epochs, config["size"], rate, seed=seed, bfloat16=fast_type)
         finetune(model, examples, plan, report=False)
-        return lambda asked: tag(
-            model, tokenizer, [s.words for s in lowered(asked, way["lowered"])], names,
-            config["longest"],
-        )  # fmt: skip
+        words = [s.words for s in lowered(asked, way["lowered"])]
+        return tag(model, tokenizer, words, names, config["longest"])
 
-    return learn_from
+    return told
 
 
 def main() -> None:
@@ -115,37 +112,26 @@ def main() -> None:
     for name, task in config["tasks"].items():
         learn, held_out, test = TASKS[name](task)
         names = names_of([*learn, *held_out, *test])
-        keep(target, "tasks", name, {
-            "names": names, "learn": len(learn), "held out": len(held_out), "test": len(test),
-        })  # fmt: skip
+        counts = {"learn": len(learn), "held out": len(held_out), "test": len(test)}
+        keep(target, tasks={name: {"names": names, **counts}})
         for title in task["ways"]:
-            way, results = config["ways"][title], read_record(target).get("results", {})
-            rate = results.get(f"{name}: {title}, rate")
-            if rate is None:
-                found = {
-                    r: score(tagger(config, way, task, names, r, 0)(learn)(held_out), held_out)
-                    for r in config["rates"]
-                }
-                rate = max(found, key=found.get)
-                keep(target, "chosen", f"{name}: {title}", {f"{r:g}": found[r] for r in found})
-                keep(target, "results", f"{name}: {title}, rate", rate)
+            told = tagger(config, config["ways"][title], task["epochs"], names, learn)
+            key, record = f"{name}: {title}", read_record(target)
+            found = record.get("search", {}).get(key, {})
+            for rate in config["rates"]:
+                if str(rate) not in found:
+                    found[str(rate)] = round(score(told(rate, 0, held_out), held_out), 4)
+                    keep(target, search={key: found})
+            rate = float(max(found, key=found.get))
             for seed in config["seeds"]:
-                key = f"{name}: {title}, seed {seed}"
-                if key in results:
+                if f"{key}, seed {seed}" in record.get("results", {}):
                     continue
-                told = tagger(config, way, task, names, rate, seed)(learn)(test)
-                letters = ["".join(ascii_letters[names.index(t)] for t in tags) for tags in told]
-                found = {"score": round(score(told, test), 4), "tags": " ".join(letters)}
-                keep(target, "results", key, found)
-                print(key, found["score"], flush=True)
-    record = read_record(target) | {"config": config}
-    write_record(target, record | {"made with": made_with(1, processes()[1])})
-
-
-def keep(target: Path, part: str, name: str, value: object) -> None:
-    record = read_record(target)
-    record.setdefault(part, {})[name] = value
-    write_record(target, record)
+                tags = told(rate, seed, test)
+                letters = ("".join(ascii_letters[names.index(t)] for t in row) for row in tags)
+                result = {"score": round(score(tags, test), 4), "tags": " ".join(letters)}
+                keep(target, results={f"{key}, seed {seed}": result})
+                print(f"{key}, seed {seed}: {result['score']}", flush=True)
+    keep(target, config=config, **{"made with": made_with(1, processes()[1])})
 
 
 if __name__ == "__main__":

@@ -488,9 +488,8 @@ def brown_parts() -> dict[str, list[Tagged]]:
 
 
 def _with_parts(line: str) -> Tagged:
-    pairs = [token.rpartition("/") for token in line.split()]
-    words = tuple(re.sub("``|''", '"', word) for word, _, _ in pairs)
-    return Tagged(words, tuple(_part(tag) for _, _, tag in pairs))
+    tags = (token.rpartition("/")[2] for token in line.split())
+    return Tagged(tuple(_plain_words(line)), tuple(map(_part, tags)))
 
 
 @cache
@@ -509,10 +508,7 @@ def brown() -> list[Document]:
 
 def brown_words() -> dict[str, list[list[str]]]:
     """The same sentences as the words that they were tagged by, by text; quotation marks are "."""
-    return {
-        name: [[re.sub("``|''", '"', word) for word in _words_of(line)] for line in lines]
-        for name, lines in _brown_lines()
-    }
+    return {name: list(map(_plain_words, lines)) for name, lines in _brown_lines()}
 
 
 def _brown_lines() -> list[tuple[str, list[str]]]:
@@ -528,6 +524,10 @@ def _brown_lines() -> list[tuple[str, list[str]]]:
 
 def _words_of(line: str) -> list[str]:
     return [token.rpartition("/")[0] for token in line.split()]
+
+
+def _plain_words(line: str) -> list[str]:
+    return [re.sub("``|''", '"', word) for word in _words_of(line)]
 
 
 def _untagged(line: str) -> str:

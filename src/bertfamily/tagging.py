@@ -63,8 +63,7 @@ def example_of(
     for tag, (first, *others) in zip(tags, filter(None, places), strict=False):
         labels[first] = names.index(tag)
         for i in others if every_piece else ():
-            inside = tag.replace("B-", "I-", 1) if tag.startswith("B-") else tag
-            labels[i] = names.index(inside)
+            labels[i] = names.index("I-" + tag[2:] if tag.startswith("B-") else tag)
     return Example(encoding, labels)
 
 
