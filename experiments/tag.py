@@ -118,7 +118,7 @@ def main() -> None:
             told = tagger(config, config["ways"][title], task["epochs"], names, learn)
             key, record = f"{name}: {title}", read_record(target)
             found = record.get("search", {}).get(key, {})
-            for rate in config["rates"]:
+            for rate in task["rates"]:
                 if str(rate) not in found:
                     found[str(rate)] = round(score(told(rate, 0, held_out), held_out), 4)
                     keep(target, search={key: found})
