@@ -143,3 +143,10 @@ def test_the_right_guess_is_taken_before_another_that_meets_the_entity():
     assert mistakes(["B-PER", "B-PER"], ["O", "B-PER"]) == {"right": 1, "invented": 1}
     with pytest.raises(ValueError, match="1 guesses for 2 tags"):
         mistakes(["O"], ["O", "O"])
+
+
+def test_a_word_without_pieces_takes_its_tag_along(tokenizer):
+    words, tags = ["a", "\u200d", "Ada", "\ufe0f", "x"], ["O", "O", "B-PER", "O", "O"]
+    example = example_of(tokenizer, words, tags, bio(["PER"]))
+    asked = [i for i in example.label if i != IGNORE_INDEX]
+    assert asked == [0, 1, 0]

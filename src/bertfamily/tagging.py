@@ -60,9 +60,10 @@ def example_of(
         raise ValueError(f"tag {min(unknown)!r} is not one of {', '.join(names)}")
     encoding, places = read_words(tokenizer, words, longest)
     labels = [IGNORE_INDEX] * len(encoding.ids)
-    for tag, (first, *others) in zip(tags, filter(None, places), strict=False):
-        labels[first] = names.index(tag)
-        for i in others if every_piece else ():
+    for tag, place in zip(tags, places, strict=True):
+        for i in place[:1]:  # none if the tokenizer drops the word, or it was cut off
+            labels[i] = names.index(tag)
+        for i in place[1:] if every_piece else ():
             labels[i] = names.index("I-" + tag[2:] if tag.startswith("B-") else tag)
     return Example(encoding, labels)
 
