@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from runs import ROOT, keep, made_with, processes, read_record, read_settings, trained
+from runs import ROOT, chosen, keep, made_with, processes, read_record, read_settings, trained
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -190,15 +190,13 @@ def answer_for(reader: Reader, config: dict, parts: tuple, way: str, size: int, 
     asked = dict(reader=reader, config=config, way=way, learn=drawn(learn, size, seed), seed=seed)
     make = regressed if quick else tuned
     name, target = f"{way}, {size} texts, seed {seed}", ROOT / config["record"]
-    chosen = name if quick else f"{way}, {like} texts"
-    record = read_record(target)
-    found = record.get("search", {}).get(chosen, {})
-    for setting in config["ways"][way]["settings"]:
-        if str(setting) not in found:
-            found[str(setting)] = round(share(right(make(setting=setting, **asked), held_out)), 4)
-            keep(target, search={chosen: found})
-    best = float(max(found, key=found.get))
-    if record.get("results", {}).get(name, {}).get("setting") == best:
+    choice = name if quick else f"{way}, {like} texts"
+
+    def score(setting: float) -> float:
+        return share(right(make(setting=setting, **asked), held_out))
+
+    best = chosen(target, choice, config["ways"][way]["settings"], score)
+    if read_record(target).get("results", {}).get(name, {}).get("setting") == best:
         return
     told = make(setting=best, **asked)([text for text, _ in test])
     hits = [c == label for c, (_, label) in zip(told.classes, test, strict=True)]

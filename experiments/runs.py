@@ -311,3 +311,14 @@ def keep(path: Path, **parts: dict) -> None:
     for name, new in parts.items():
         record[name] = new if name == "config" else record.get(name, {}) | new
     write_record(path, record)
+
+
+def chosen(path: Path, name: str, settings: list[float], score: Callable) -> float:
+    """The setting with the highest score; those that the record has are not tried again."""
+    found = read_record(path).get("search", {}).get(name, {})
+    for setting in settings:
+        if str(setting) not in found:
+            found[str(setting)] = round(score(setting), 4)
+            keep(path, search={name: found})
+            print(f"{name}, {setting}: {found[str(setting)]}", flush=True)
+    return float(max(found, key=found.get))

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from runs import ROOT, keep, made_with, read_record, read_settings, trained
+from runs import ROOT, chosen, keep, made_with, read_record, read_settings, trained
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -158,24 +158,13 @@ def contrasted(config: dict) -> None:
     def on_dev(rate: float) -> float:
         return rho(cosines(learn(rate, 0)[0], tokenizer, parts["dev"]), parts["dev"])
 
-    rate = chosen(config, "mini, contrast", plan["rates"], on_dev)
+    rate = chosen(ROOT / config["record"], "mini, contrast", plan["rates"], on_dev)
     for seed in config["seeds"]:
         name = f"mini, contrast, seed {seed}"
         if name not in done:
             encoder, seconds = learn(rate, seed)
             scores = cosines(encoder, tokenizer, parts["test"])
             tell(config, name, scores, parts["test"], rate=rate, seconds=round(seconds))
-
-
-def chosen(config: dict, name: str, settings: list[float], make) -> float:
-    """The setting that the held-out part prefers; those in the record are not tried again."""
-    found = read_record(ROOT / config["record"]).get("search", {}).get(name, {})
-    for setting in settings:
-        if str(setting) not in found:
-            found[str(setting)] = round(make(setting), 4)
-            note(config, search={name: found})
-            print(f"{name}, {setting}: {found[str(setting)]}", flush=True)
-    return float(max(found, key=found.get))
 
 
 def tell(config: dict, name: str, scores: list[float], pairs: list, **more) -> None:
@@ -215,7 +204,7 @@ def crossed(config: dict) -> None:
         model, _ = learn(rate, 0, some, 1)
         return rho(scores_of(model, "dev"), corpora.scored_pairs("dev"))
 
-    rate = chosen(config, "cross", plan["rates"], on_dev)
+    rate = chosen(ROOT / config["record"], "cross", plan["rates"], on_dev)
     for seed in config["seeds"]:
         name = f"minilm, cross, seed {seed}"
         if name not in read_record(ROOT / config["record"]).get("pairs", {}):

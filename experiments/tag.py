@@ -9,14 +9,14 @@ in it is not made again.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from random import Random
 from string import ascii_letters
 
 import torch
-from runs import ROOT, keep, made_with, processes, read_record, read_settings, trained
+from runs import ROOT, chosen, keep, made_with, processes, read_record, read_settings, trained
 
 from bertfamily import corpora
 from bertfamily.checkpoints import load
@@ -110,28 +110,32 @@ def main() -> None:
     config = read_settings(options.parse_args().config)
     target = ROOT / config["record"]
     for name, task in config["tasks"].items():
-        learn, held_out, test = TASKS[name](task)
-        names = names_of([*learn, *held_out, *test])
-        counts = {"learn": len(learn), "held out": len(held_out), "test": len(test)}
+        parts = TASKS[name](task)
+        names = names_of([*chain.from_iterable(parts)])
+        counts = dict(zip(("learn", "held out", "test"), map(len, parts), strict=True))
         keep(target, tasks={name: {"names": names, **counts}})
         for title in task["ways"]:
-            told = tagger(config, config["ways"][title], task["epochs"], names, learn)
-            key, record = f"{name}: {title}", read_record(target)
-            found = record.get("search", {}).get(key, {})
-            for rate in task["rates"]:
-                if str(rate) not in found:
-                    found[str(rate)] = round(score(told(rate, 0, held_out), held_out), 4)
-                    keep(target, search={key: found})
-            rate = float(max(found, key=found.get))
-            for seed in config["seeds"]:
-                if f"{key}, seed {seed}" in record.get("results", {}):
-                    continue
-                tags = told(rate, seed, test)
-                letters = ("".join(ascii_letters[names.index(t)] for t in row) for row in tags)
-                result = {"score": round(score(tags, test), 4), "tags": " ".join(letters)}
-                keep(target, results={f"{key}, seed {seed}": result})
-                print(f"{key}, seed {seed}: {result['score']}", flush=True)
+            told = tagger(config, config["ways"][title], task["epochs"], names, parts[0])
+            ask(target, f"{name}: {title}", told, names, parts, task["rates"], config["seeds"])
     keep(target, config=config, **{"made with": made_with(1, processes()[1])})
+
+
+def ask(
+    target: Path, key: str, told: Callable, names: list[str], parts: Parts,
+    rates: list[float], seeds: list[int],
+) -> None:  # fmt: skip
+    """One way: its rate chosen on the held-out part, then asked about the test with each seed."""
+    _, held_out, test = parts
+    rate = chosen(target, key, rates, lambda rate: score(told(rate, 0, held_out), held_out))
+    for seed in seeds:
+        name = f"{key}, seed {seed}"
+        if name in read_record(target).get("results", {}):
+            continue
+        tags = told(rate, seed, test)
+        letters = ("".join(ascii_letters[names.index(t)] for t in row) for row in tags)
+        result = {"score": round(score(tags, test), 4), "tags": " ".join(letters)}
+        keep(target, results={name: result})
+        print(f"{name}: {result['score']}", flush=True)
 
 
 if __name__ == "__main__":

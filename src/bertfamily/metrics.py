@@ -146,13 +146,16 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 
 def entity_scores(guesses: Sequence[Sequence[str]], truths: Sequence[Sequence[str]]) -> Scores:
     """Over all sentences: an entity counts if its kind, its start and its end are right."""
-    right = found = there = 0
-    for guess, truth in _paired(guesses, truths):
-        if len(guess) != len(truth):
-            raise ValueError(f"{len(guess)} tags for a sentence of {len(truth)} words")
-        ours, theirs = set(entities(guess)), set(entities(truth))
-        right, found, there = right + len(ours & theirs), found + len(ours), there + len(theirs)
-    return scores(right, found, there)
+    counts = (entity_counts(guess, truth) for guess, truth in _paired(guesses, truths))
+    return scores(*map(sum, zip(*counts, strict=True)))
+
+
+def entity_counts(guess: Sequence[str], truth: Sequence[str]) -> tuple[int, int, int]:
+    """The entities of a sentence that are right, that were found, and that are there."""
+    if len(guess) != len(truth):
+        raise ValueError(f"{len(guess)} tags for a sentence of {len(truth)} words")
+    ours, theirs = set(entities(guess)), set(entities(truth))
+    return len(ours & theirs), len(ours), len(theirs)
 
 
 # --- answers
